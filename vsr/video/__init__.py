@@ -1,0 +1,1 @@
+"""FFmpeg's world: containers, packets, frames. No torch here."""
