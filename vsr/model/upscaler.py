@@ -1,0 +1,348 @@
+"""A network on a device: pictures in, larger pictures out, whatever their size and whatever memory there is."""
+
+from __future__ import annotations
+
+import copy
+import math
+import sys
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vsr.errors import Interrupted, ProcessingError, SettingsError
+from vsr.model.memory import Cost, is_out_of_memory, keep_freed_memory, measure_cost
+from vsr.model.network import Network
+from vsr.model.precision import DTYPES, Precision, choose_precision, measure_free_memory, resolve_device
+from vsr.model.resample import resample, scale_side
+from vsr.model.tiling import (
+    MIN_TILE,
+    WEIGHT_ONE,
+    Span,
+    Tile,
+    blend_weights,
+    choose_overlap,
+    choose_tile,
+    plan_tiles,
+)
+from vsr.settings import MAX_SCALE
+
+# Part of the free memory that activations may take; the rest is for kernels' workspaces, frames in queues, others.
+MEMORY_SHARE = 0.6
+
+# FLOP per second of one CPU thread, cautiously, and how long one operator may take: cancelling waits for it.
+FLOPS_PER_THREAD: dict[Precision, float] = {"fp32": 40e9, "bf16": 160e9, "fp16": 40e9}
+MAX_OPERATOR_SECONDS = 1.0
+
+
+@dataclass
+class UpscalerStats:
+    """What went otherwise than planned, counted over the upscaler's life."""
+
+    fp32_repeats: int = 0
+    """Frames that held NaN or Inf in half precision and were repeated in fp32."""
+    tile_reductions: int = 0
+    """How often memory ran out and the work was repeated in smaller portions."""
+
+
+class Upscaler:
+    """Network + device + precision: frames in, frames `scale` times as large out.
+
+    Args:
+        network: as `load_model` returns it; its module is copied, never changed.
+        scale: size of the output relative to the input, 0 < scale <= 16; None for the network's own. Another scale
+            than that is reached by an antialiased bicubic after the network.
+        device: auto, cpu, cuda, cuda:N or mps.
+        precision: auto, fp32, fp16 or bf16.
+        tile: 'auto' (whole frames if memory allows), 'off' (whole frames) or the longest side of a tile in
+            low-resolution pixels, without its halo, at least 16.
+        cancel: once set, the work under way ends with `Interrupted` before the network's next layer. The upscaler's own
+            event `halt`, which its siblings share, does the same: for whoever runs it and has failed elsewhere.
+
+    Raises:
+        DeviceError: device or precision not to be had here.
+        SettingsError: scale or tile out of range.
+
+    Not thread-safe: one thread calls it at a time; `split` makes siblings for others.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        scale: float | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        tile: str | int = "auto",
+        cancel: threading.Event | None = None,
+    ) -> None:
+        self.network = network
+        self.scale = check_scale(network.scale if scale is None else scale)
+        self._tile_setting = check_tile(tile)
+        self.device = resolve_device(device)
+        self._precision_setting = precision
+        self.precision: Precision = choose_precision(precision, self.device, half_safe=network.half_safe)
+        self.stats = UpscalerStats()
+        self.warnings: list[str] = []
+        self._telling = threading.Lock()  # guards the two above, which siblings share
+        self._memory_share = MEMORY_SHARE
+        self.tile: int | None = self._tile_setting if isinstance(self._tile_setting, int) else None
+        self.halt = threading.Event()
+        self._cancel = cancel
+        self._planned_for: tuple[int, int, int] | None = None
+        self._tile_limit: int | None = None  # the largest side that memory has allowed so far
+        self._batch_limit: int | None = None
+        self._cost: Cost | None = None
+        self._module = self._place(self.precision)
+        self._module_fp32: nn.Module | None = self._module if self.precision == "fp32" else None
+        self._stream = _make_stream(self.device) if self.device.type == "cuda" else None
+        if precision not in ("auto", "fp32") and self.precision == "fp32":
+            self.warnings.append(f"{network.name} is not safe in {precision}: fp32 is used")
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def split(self, num_threads: int) -> list[Upscaler]:
+        """As many upscalers as that, for as many threads: they share the network, the counts and the warnings with this
+        one, and the memory among themselves."""
+        siblings = [copy.copy(self) for _ in range(num_threads)]
+        for sibling in siblings:
+            sibling._memory_share = MEMORY_SHARE / num_threads
+            sibling._planned_for = None
+        return siblings
+
+    def for_depth(self, bits: int) -> Upscaler:
+        """The upscaler for pictures of that many bits per sample: itself, or, where the precision was left to it
+        ('auto') and is too coarse for them, a sibling in fp32 that shares the counts and the warnings.
+
+        bf16 is 65 dB from fp32: a seventh of a step of 8 bits, but 37 steps of 16.
+        """
+        if bits <= 8 or self.precision == "fp32" or self._precision_setting != "auto":
+            return self
+        if self._module_fp32 is None:
+            self._module_fp32 = self._place("fp32")
+        sibling = copy.copy(self)
+        sibling.precision, sibling._module = "fp32", self._module_fp32
+        sibling._cost = sibling._planned_for = None  # a value takes more memory
+        return sibling
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of the output for an input of that size: each side x scale, rounded half up, at least 1."""
+        return scale_side(height, self.scale), scale_side(width, self.scale)
+
+    def __call__(self, frames_BCHW: Tensor) -> Tensor:
+        """Upscale a batch of frames.
+
+        Args:
+            frames_BCHW: B,3,H,W float32 or half RGB in 0..1, B, H and W at least 1, any strides, on any device.
+
+        Returns:
+            B,3,*output_size(H, W) float32 RGB in 0..1 on `self.device`, in memory of its own.
+
+        Raises:
+            Interrupted: `cancel` or `halt` was set.
+            ProcessingError: NaN or Inf even in fp32, or memory too small for the smallest tile.
+        """
+        if frames_BCHW.ndim != 4 or frames_BCHW.shape[1] != 3 or 0 in frames_BCHW.shape:
+            raise ValueError(f"frames must be B,3,H,W and not empty, not {tuple(frames_BCHW.shape)}")
+        if not frames_BCHW.is_floating_point():
+            raise ValueError(f"frames must be floating point in 0..1, not {frames_BCHW.dtype}")
+        self._check_cancel()
+        if self._stream is None:
+            with torch.inference_mode():
+                return self._upscale(self._fetch(frames_BCHW))
+        return self._call_on_stream(frames_BCHW, self._stream)
+
+    def _call_on_stream(self, frames_BCHW: Tensor, stream: torch.cuda.Stream) -> Tensor:
+        """CUDA work on a stream of its own, ordered after what the caller has queued and before what he will queue."""
+        callers = torch.cuda.current_stream(self.device)
+        stream.wait_stream(callers)
+        with torch.inference_mode(), torch.cuda.stream(stream):
+            frames_BCHW = self._fetch(frames_BCHW)
+            result = self._upscale(frames_BCHW)
+        callers.wait_stream(stream)
+        # Memory belongs to the stream it was made on; the other one must be known to use it too.
+        frames_BCHW.record_stream(stream)
+        result.record_stream(callers)
+        return result
+
+    def _upscale(self, frames_BCHW: Tensor) -> Tensor:
+        self._plan(frames_BCHW)
+        result = self._run_in_memory(self._module, frames_BCHW)
+        # One pass: NaN and Inf survive a sum. A sum of finite values that overflows costs a repeat, no more.
+        broken = ~torch.isfinite(result.sum(dim=(1, 2, 3)))
+        for index in broken.nonzero().flatten().tolist():
+            if not bool(torch.isfinite(result[index]).all()):
+                result[index] = self._repeat_in_fp32(frames_BCHW[index : index + 1])[0]
+        result = resample(result, *self.output_size(*frames_BCHW.shape[-2:]))
+        if result.untyped_storage().data_ptr() == frames_BCHW.untyped_storage().data_ptr():
+            return result.clamp(0, 1)  # a network that hands its input through must not have it changed
+        return result.clamp_(0, 1)
+
+    def _repeat_in_fp32(self, frame_BCHW: Tensor) -> Tensor:
+        if self.precision != "fp32":
+            if self._module_fp32 is None:
+                self._module_fp32 = self._place("fp32")
+            with self._telling:
+                if self.stats.fp32_repeats == 0:
+                    name = self.network.name
+                    self.warnings.append(f"{self.precision} overflowed in {name}: such frames are done in fp32")
+                self.stats.fp32_repeats += 1
+            assert self._module_fp32 is not None
+            frame_BCHW = self._run_in_memory(self._module_fp32, frame_BCHW)
+            if bool(torch.isfinite(frame_BCHW).all()):
+                return frame_BCHW
+        raise ProcessingError(
+            f"network {self.network.name} gives NaN or Inf, in fp32 too",
+            hint="its weights are broken or made for other input; try another --model",
+        )
+
+    # --- memory: tiles and portions ---
+
+    def _plan(self, frames_BCHW: Tensor) -> None:
+        """Choose the tile for frames of a size not seen before; a limit found by running out of memory stays."""
+        if self._tile_setting != "auto":
+            return
+        batch, _, height, width = frames_BCHW.shape
+        if self._planned_for == (batch, height, width):
+            return
+        self._planned_for = (batch, height, width)
+        self._cost = self._cost or measure_cost(self._module, self.device)
+        memory = measure_free_memory(self.device) * self._memory_share
+        num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
+        if self.device.type == "cpu":
+            flop = FLOPS_PER_THREAD[self.precision] * torch.get_num_threads() * MAX_OPERATOR_SECONDS
+            num_pixels = min(num_pixels, flop / (batch * self._cost.operator_flop_per_pixel))
+        self.tile = choose_tile(height, width, num_pixels, self.network.halo)
+        if self._tile_limit is not None and max(height, width) > self._tile_limit:
+            self.tile = min(self.tile or self._tile_limit, self._tile_limit)
+
+    def _run_in_memory(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
+        """Run, and while memory runs out run again: frame by frame first, then in smaller tiles."""
+        while True:
+            portions = torch.split(frames_BCHW, self._batch_limit or len(frames_BCHW))
+            try:
+                results = [self._run(module, portion) for portion in portions]
+                return results[0] if len(results) == 1 else torch.cat(results)
+            except (MemoryError, RuntimeError) as exc:
+                if not is_out_of_memory(exc):
+                    raise
+                reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            # Outside of `except`: the exception would keep alive the tensors of the frames it passed through.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._reduce(portions[0], reason)
+
+    def _reduce(self, frames_BCHW: Tensor, reason: str) -> None:
+        batch, _, height, width = frames_BCHW.shape
+        if batch > 1:
+            self._batch_limit, what = 1, "frames are done one at a time"
+        else:
+            side = min(self.tile or sys.maxsize, max(height, width)) // 2
+            if side < MIN_TILE:
+                raise ProcessingError(
+                    f"out of memory on {self.device} even in tiles of {MIN_TILE} px: {reason}",
+                    hint="close other programs that use memory, or take a smaller --model",
+                )
+            self.tile = self._tile_limit = side
+            what = f"frames are done in tiles of {side} px"
+        with self._telling:
+            self.stats.tile_reductions += 1
+            self.warnings.append(f"out of memory on {self.device}: {what} from here on")
+
+    # --- running the network ---
+
+    def _run(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
+        """Network over whole frames or tiles: float32 at the network's own scale, not clamped."""
+        _, _, height, width = frames_BCHW.shape
+        if self.tile is None or max(height, width) <= self.tile:
+            return self._forward(module, frames_BCHW)
+        halo, ramp = choose_overlap(self.tile, self.network.halo)
+        tiles = plan_tiles(height, width, self.tile, halo, ramp=ramp, multiple=self.network.multiple)
+        scale = self.network.scale
+        result = frames_BCHW.new_zeros(frames_BCHW.shape[0], 3, height * scale, width * scale)
+        for tile in tiles:
+            window = frames_BCHW[..., tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
+            self._place_tile(result, self._forward(module, window), tile)
+        return result
+
+    def _place_tile(self, result: Tensor, output: Tensor, tile: Tile) -> None:
+        scale = self.network.scale
+        kept = output[..., _times(tile.rows.crop, scale), _times(tile.cols.crop, scale)]
+        target = result[
+            ...,
+            tile.rows.keep_start * scale : tile.rows.keep_stop * scale,
+            tile.cols.keep_start * scale : tile.cols.keep_stop * scale,
+        ]
+        if not any((tile.rows.fade_in, tile.rows.fade_out, tile.cols.fade_in, tile.cols.fade_out)):
+            target.copy_(kept)
+            return
+        weights = self._weights(tile.rows).unsqueeze(1) * self._weights(tile.cols)
+        target.addcmul_(kept, weights)
+
+    def _weights(self, span: Span) -> Tensor:
+        weights = torch.tensor(blend_weights(span, self.network.scale), dtype=torch.float32, device=self.device)
+        return weights / WEIGHT_ONE
+
+    def _forward(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
+        self._check_cancel()
+        output: Tensor = module(frames_BCHW.contiguous(memory_format=torch.channels_last))
+        return output.to(torch.float32)
+
+    # --- device ---
+
+    def _place(self, precision: Precision) -> nn.Module:
+        """A copy of the network's module on the device, that stops when asked to."""
+        module = copy.deepcopy(self.network.module)
+        module.to(device=self.device, dtype=DTYPES[precision])
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for part in module.modules():
+            part.register_forward_pre_hook(self._check_cancel)
+        return module
+
+    def _check_cancel(self, *_: Any) -> None:
+        if self.halt.is_set() or (self._cancel is not None and self._cancel.is_set()):
+            raise Interrupted("stopped on request")
+
+    def _fetch(self, frames_BCHW: Tensor) -> Tensor:
+        """The frames on the device in float32; pinned on the way to CUDA, so that the copy need not be waited for."""
+        if self.device.type == "cuda" and frames_BCHW.device.type == "cpu":
+            frames_BCHW = frames_BCHW.pin_memory()  # torch keeps pinned memory until the copy's event has passed
+        return frames_BCHW.to(self.device, non_blocking=True).to(torch.float32)
+
+
+# --- settings ---
+
+
+def check_scale(scale: float) -> float:
+    """The scale as a float.
+
+    Raises:
+        SettingsError: not a finite number in 0..16, zero excluded.
+    """
+    if not (math.isfinite(scale) and 0 < scale <= MAX_SCALE):
+        raise SettingsError(f"scale {scale!r} is out of range", hint=f"above 0, at most {MAX_SCALE:g}")
+    return float(scale)
+
+
+def check_tile(tile: str | int) -> str | int:
+    """'auto', 'off' or a side in pixels; digits in a string count as a side.
+
+    Raises:
+        SettingsError: anything else, or a side below 16.
+    """
+    if tile in ("auto", "off"):
+        return tile
+    side = int(tile) if isinstance(tile, int) or tile.isdecimal() else 0
+    if side < MIN_TILE:
+        raise SettingsError(f"tile {tile!r} is out of range", hint=f"auto, off, or a side of {MIN_TILE} pixels or more")
+    return side
+
+
+def _make_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+
+def _times(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)
