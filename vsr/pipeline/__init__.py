@@ -1,0 +1,1 @@
+"""The river itself: stages, prefetch, run."""

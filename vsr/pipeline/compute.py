@@ -1,0 +1,102 @@
+"""The middle stage: frames to tensors, through the network, to frames of the output's format, times untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vsr.errors import Interrupted, ProcessingError, SourceError, VsrError
+from vsr.model.resample import resample
+from vsr.model.upscaler import Upscaler
+from vsr.pipeline.plan import FilmPlan
+from vsr.pixels import frames_to_tensor, tensor_to_frames
+from vsr.video.color import TRANSFER_PQ, ColorTags
+from vsr.video.pixel_format import ChromaSiting, describe_format, resolve_tags
+from vsr.video.probe import VideoInfo
+from vsr.video.reader import Picture
+
+__all__ = ["Tally", "compute", "group_pictures"]
+
+# Where chroma lies is not to be had from PyAV; these habits are (see ChromaSiting).
+CODECS_WITH_CENTRED_CHROMA = ("mpeg1video", "mjpeg", "mjpegb")
+PRIMARIES_BT2020 = 9
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the stages count on the way.
+
+    Attributes:
+        sizes_resampled: sizes of pictures that differ from the film's first, and were resampled to it.
+    """
+
+    num_decoded: int = 0
+    sizes_resampled: set[tuple[int, int]] = field(default_factory=set)
+
+
+def group_pictures(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    """Up to `size` pictures of one size, format and colour at a time."""
+    group: list[Picture] = []
+    for picture in pictures:
+        if group and _layout(group[0]) != _layout(picture):
+            yield group
+            group = []
+        group.append(picture)
+        if len(group) == size:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: Tally) -> list[Picture]:
+    """Upscale pictures of one layout.
+
+    Raises:
+        Interrupted: the upscaler was told to stop.
+        SourceError: a pixel format or matrix that cannot be read.
+        ProcessingError: anything else, with the file and the time of the first picture.
+    """
+    encoding = plan.output.encoding
+    frames = [picture.frame for picture in group]
+    try:
+        tags = _read_tags(frames[0], plan.info)
+        source_BCHW = frames_to_tensor(frames, tags, device=upscaler.device, siting=_guess_siting(plan.info))
+        frames_BCHW = upscaler(source_BCHW)
+        if frames_BCHW.shape[-2:] != (encoding.height, encoding.width):
+            tally.sizes_resampled.add((frames[0].width, frames[0].height))
+            frames_BCHW = resample(frames_BCHW, encoding.height, encoding.width).clamp_(0, 1)
+        larger = tensor_to_frames(frames_BCHW, encoding.pix_fmt, encoding.colors)
+    except (Interrupted, SourceError):
+        raise
+    except VsrError as exc:
+        raise ProcessingError(_place(plan, group[0], exc.message), hint=exc.hint) from exc
+    except Exception as exc:
+        raise ProcessingError(_place(plan, group[0], f"{type(exc).__name__}: {exc}")) from exc
+    return [
+        Picture(frame, picture.pts, picture.duration, picture.time_base)
+        for picture, frame in zip(group, larger, strict=True)
+    ]
+
+
+def _layout(picture: Picture) -> tuple[Any, ...]:
+    frame = picture.frame
+    return frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range)
+
+
+def _read_tags(frame: Any, info: VideoInfo) -> ColorTags:
+    tags = ColorTags(int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc))
+    return resolve_tags(tags, describe_format(frame.format.name), info.width, info.height)
+
+
+def _guess_siting(info: VideoInfo) -> ChromaSiting:
+    if info.codec in CODECS_WITH_CENTRED_CHROMA:
+        return ChromaSiting.CENTRE
+    if info.colors.primaries == PRIMARIES_BT2020 and info.colors.transfer == TRANSFER_PQ:
+        return ChromaSiting.TOP_LEFT  # what BT.2100 discs and streams use
+    return ChromaSiting.LEFT
+
+
+def _place(plan: FilmPlan, picture: Picture, message: str) -> str:
+    return f"{str(plan.info.path)!r} at {float(picture.time):.3f} s: {message}"

@@ -1,0 +1,62 @@
+"""What a run did, as one frozen object: the source of `--json` and of the last line on the screen."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Report", "peak_memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of upscaling one input.
+
+    Attributes:
+        input, output: paths as given and as written.
+        kind: "film" or "image".
+        frames_in, frames_out: pictures decoded and pictures found in the verified file; an image counts one.
+        seconds: wall-clock time of the whole run, `fps` frames_out over it.
+        scale: output size over input size; `size_in`, `size_out` are width and height in pixels.
+        tile: side of a tile in source pixels, None for whole frames.
+        streams: what became of each stream of the source.
+        stage_seconds: working time per stage.
+        peak_memory_bytes: largest resident size of this process so far.
+        damaged: the source was damaged and pictures may be missing.
+    """
+
+    input: str
+    output: str
+    kind: str
+    frames_in: int
+    frames_out: int
+    seconds: float
+    fps: float
+    model: str
+    scale: float
+    size_in: tuple[int, int]
+    size_out: tuple[int, int]
+    device: str
+    precision: str
+    tile: int | None
+    codec: str | None
+    streams: tuple[dict[str, Any], ...]
+    stage_seconds: dict[str, float]
+    peak_memory_bytes: int
+    warnings: tuple[str, ...]
+    damaged: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        values = asdict(self)
+        values["seconds"], values["fps"] = round(self.seconds, 3), round(self.fps, 3)
+        values["stage_seconds"] = {stage: round(seconds, 3) for stage, seconds in self.stage_seconds.items()}
+        return values
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes (getrusage(2): KiB on Linux, bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
