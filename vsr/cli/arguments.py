@@ -1,0 +1,108 @@
+"""Every command and flag: names and meanings are a promise."""
+
+from __future__ import annotations
+
+import argparse
+
+from vsr import __version__
+from vsr.settings import CODECS, PRECISIONS
+
+__all__ = ["build_parser"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `vsr`; builds in no time, since `vsr --help` must answer at once."""
+    parser = argparse.ArgumentParser(
+        prog="vsr",
+        description="Video super-resolution: a film goes in, the same film comes out larger.",
+        epilog="`vsr COMMAND --help` tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"vsr {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_upscale(commands, shared)
+    _add_probe(commands, shared)
+    _add_models(commands, shared)
+    _add_presets(commands, shared)
+    doctor = commands.add_parser("doctor", parents=[shared], help="what this machine can do, and what is missing")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def _add_upscale(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "upscale",
+        parents=[shared],
+        help="make films or pictures larger",
+        description="Make films or pictures larger. Sound, subtitles, chapters, attachments and tags are kept.",
+    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="a film, a picture, or a folder of pictures")
+    parser.add_argument("-o", "--output", metavar="FILE|DIR", help="default: beside the input, movie_x4.mp4")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
+    _add_settings(parser)
+    parser.add_argument("--overwrite", action="store_true", default=None, help="replace an existing output")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per output")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+
+def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "probe", parents=[shared], help="what a film holds, what a run would do to it, and what it would cost"
+    )
+    parser.add_argument("inputs", nargs="+", metavar="FILE")
+    parser.add_argument("-o", "--output", metavar="FILE|DIR", help=argparse.SUPPRESS)
+    _add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object per file")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    # Every default is None: what is not given leaves the word to the preset.
+    parser.add_argument("--scale", type=float, metavar="N", help="output size over input size (default: the network's)")
+    parser.add_argument("--preset", metavar="NAME|FILE", help="a way of working: `vsr presets list`")
+    parser.add_argument("--model", metavar="NAME|FILE", help="a network: `vsr models list`, or a weights file")
+    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: auto (half precision where it is fast)")
+    parser.add_argument("--tile", type=_word_or_count, metavar="auto|off|N", help="side of a tile in source pixels")
+    parser.add_argument("--batch", type=_word_or_count, metavar="auto|N", help="frames per network call")
+    parser.add_argument("--codec", choices=CODECS, help="default: h264")
+    parser.add_argument("--crf", type=float, metavar="N", help="quality of the encoder; lower is better and larger")
+    parser.add_argument("--encoder-preset", metavar="NAME", help="the encoder's speed, e.g. veryfast, medium, slow")
+    parser.add_argument("--start", metavar="TIME", help="begin there: seconds, m:ss or h:mm:ss")
+    parser.add_argument("--duration", metavar="TIME", help="work on that much")
+    parser.add_argument(
+        "--drop", action="append", metavar="N|KIND",
+        help="leave out a stream: its number, or audio, subtitle, data, attachment, cover, video (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-corrupt", action="store_true", default=None, help="a damaged source is no failure: exit status 0"
+    )
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser("models", parents=[shared], help="networks: list, download, inspect")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", parents=[shared], help="every network that vsr knows by name")
+    listing.add_argument("--json", action="store_true")
+    pull = actions.add_parser("pull", parents=[shared], help="download weights now, verify and keep them")
+    pull.add_argument("names", nargs="+", metavar="NAME")
+    info = actions.add_parser("info", parents=[shared], help="what a network is: size, scale, licence, source")
+    info.add_argument("name", metavar="NAME|FILE")
+    info.add_argument("--json", action="store_true")
+
+
+def _add_presets(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser("presets", parents=[shared], help="ways of working: list, show")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", parents=[shared], help="every preset that comes with vsr")
+    listing.add_argument("--json", action="store_true")
+    show = actions.add_parser("show", parents=[shared], help="the file of a preset")
+    show.add_argument("name", metavar="NAME|FILE")
+
+
+def _word_or_count(text: str) -> str | int:
+    return int(text) if text.lstrip("-").isdigit() else text

@@ -1,0 +1,85 @@
+"""`vsr models list|pull|info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from vsr.model import catalog
+from vsr.progress import ScreenProgress
+
+
+def run(options: argparse.Namespace) -> int:
+    """List, download, or describe networks."""
+    if options.action == "list":
+        return _list(options)
+    if options.action == "pull":
+        return _pull(options)
+    return _info(options)
+
+
+def _list(options: argparse.Namespace) -> int:
+    rows = [_row(entry) for entry in catalog.entries()]
+    if options.json:
+        print(json.dumps(rows))
+        return 0
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        size = f"{row['num_bytes'] / 1e6:.1f} MB"
+        facts = f"x{row['scale']}  {size:>8}  {row['state']:8}  {row['licence']:13}"
+        print(f"{row['name']:{width}}  {facts} {row['description']}")
+    return 0
+
+
+def _row(entry: catalog.Entry) -> dict[str, Any]:
+    if entry.is_embedded:
+        state = "inside"
+    elif (path := catalog.locate(entry)) is not None:
+        state = "here" if path.stat().st_size == entry.num_bytes else "wrong"
+    else:
+        state = "to pull" if entry.url else "by hand"
+    return {
+        "name": entry.name,
+        "scale": entry.scale,
+        "architecture": entry.architecture,
+        "num_bytes": entry.num_bytes,
+        "sha256": entry.sha256,
+        "licence": entry.licence,
+        "url": entry.url,
+        "state": state,
+        "description": entry.description,
+    }
+
+
+def _pull(options: argparse.Namespace) -> int:
+    wanted = [catalog.find(name) for name in options.names]
+    for entry in wanted:
+        seen = 0
+
+        def advance(done: int, total: int, name: str = entry.name) -> None:
+            nonlocal seen
+            if seen == 0:
+                screen.start(name, total, "B")
+            screen.advance(done - seen)
+            seen = done
+
+        with ScreenProgress() as screen:
+            path = catalog.fetch(entry, progress=advance)
+        print(path)
+        print(f"vsr: {entry.name} is here and its checksum is right", file=sys.stderr)
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    from vsr.model.loading import describe, load_model
+
+    facts = describe(load_model(options.name))
+    if options.json:
+        print(json.dumps(facts))
+        return 0
+    width = max(len(key) for key in facts)
+    for key, value in facts.items():
+        print(f"{key.replace('_', ' '):{width}}  {value if value is not None else 'unknown'}")
+    return 0
