@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
-__all__ = ["Progress", "ScreenProgress", "SilentProgress", "printable"]
+__all__ = ["Progress", "ScreenProgress", "SilentProgress", "printable", "show_download"]
 
 
 def printable(text: str) -> str:
@@ -25,6 +26,20 @@ class Progress(Protocol):
 
     def finish(self) -> None:
         """The task is over, well or not."""
+
+
+def show_download(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """A function of (bytes done, bytes in all) that tells `progress` of a download."""
+    seen = 0
+
+    def advance(done: int, total: int) -> None:
+        nonlocal seen
+        if seen == 0:
+            progress.start(f"downloading {name}", total, "B")
+        progress.advance(done - seen)
+        seen = done
+
+    return advance
 
 
 class SilentProgress:

@@ -316,9 +316,12 @@ def test_two_inputs_that_would_become_one_file_are_refused(run: Run, tmp_path: P
         (tmp_path / folder).mkdir()
         films.plain(tmp_path / folder / "film.mp4")
     inputs = [tmp_path / "a" / "film.mp4", tmp_path / "b" / "film.mp4"]
-    status, _, err = run("upscale", *inputs, "-o", tmp_path / "out", "--overwrite", "--model", tiny_weights)
+    status, _, err = run("upscale", *inputs, "-o", tmp_path / "out", "--model", tiny_weights)
     assert status == 2
     assert "film.mp4" in err
+    other = films.avi(tmp_path / "a" / "film.avi").path
+    status, _, err = run("upscale", inputs[0], other, "--overwrite", "--model", tiny_weights)
+    assert status == 2, "both would become film_x4.mp4"
 
 
 def test_a_bad_folder_among_the_inputs_does_not_stop_the_rest(

@@ -258,7 +258,7 @@ def test_lines_of_one_start_are_copied_unmoved(make_film: Make, upscale_plainly)
 
 def test_times_that_had_to_be_moved_are_told(film: films.Film) -> None:
     info = probe(film.path)
-    copier = Copier(info, plan_streams(info, ".mp4"))
+    copier = Copier(info)
     with av.open(str(film.path.with_name("out.mp4")), "w") as container:
         copier.add_stream(container, plan_streams(info, ".mp4")[1])
         container.start_encoding()
@@ -351,7 +351,7 @@ def test_a_stream_without_packets_does_not_move_the_others(make_film: Make, upsc
 def test_the_rest_of_a_long_file_is_not_read_for_a_part(make_film: Callable[..., films.Film]) -> None:
     film = make_film(films.plain, times=24 * 60)
     info = probe(film.path)
-    copier = Copier(info, plan_streams(info, ".mp4"), Window(None, Fraction(1, 2)))
+    copier = Copier(info, Window(None, Fraction(1, 2)))
     with av.open(str(film.path.with_name("out.mp4")), "w") as container:
         for plan in plan_streams(info, ".mp4")[1:]:
             copier.add_stream(container, plan)

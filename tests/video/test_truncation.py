@@ -19,7 +19,7 @@ Make = Callable[..., films.Film]
 
 def look(path: Path) -> str | None:
     info = probe(path)
-    copier = Copier(info, ())
+    copier = Copier(info)
     assert list(copier.packets_until(None, Fraction(0))) == []
     found = find_truncation(info, copier)
     copier.close()
@@ -102,7 +102,7 @@ def test_matroska_that_lacks_less_than_a_second_is_told_by_its_size(tmp_path) ->
     cut.write_bytes(whole.path.read_bytes()[:-200])
     for path, words in ((whole.path, None), (cut, "200 bytes early")):
         info = probe(path)
-        copier = Copier(info, ())
+        copier = Copier(info)
         list(copier.packets_until(None, Fraction(0)))
         copier.close()
         found = find_truncation(info, copier)

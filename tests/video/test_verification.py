@@ -12,7 +12,7 @@ import pytest
 
 import films
 from vsr.errors import Interrupted, VerificationError
-from vsr.video.copier import CopiedStream
+from vsr.video.copied_stream import CopiedStream
 from vsr.video.verification import verify
 
 Make = Callable[..., films.Film]

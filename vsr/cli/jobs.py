@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vsr.errors import OutputError, UsageError
 
-__all__ = ["list_jobs", "make_folder", "wants_folder"]
+__all__ = ["check_twins", "list_jobs", "make_folder", "wants_folder"]
 
 
 def wants_folder(options: argparse.Namespace) -> bool:
@@ -21,7 +21,7 @@ def make_folder(options: argparse.Namespace) -> None:
     """Make the folder that the outputs go to, if there must be one.
 
     Raises:
-        UsageError: `-o` is a file, or two inputs would become the same file.
+        UsageError: `-o` is a file or has an empty name.
         OutputError: the folder cannot be made.
     """
     if options.output == "":
@@ -31,17 +31,32 @@ def make_folder(options: argparse.Namespace) -> None:
     folder = Path(options.output)
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{options.output!r} is a file, where a folder is needed", hint="give a folder with -o")
-    names = [Path(name).name for name in options.inputs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UsageError(
-            f"several inputs are called {twice[0]!r}, and would become one file in {options.output!r}",
-            hint="upscale them in separate runs, into separate folders",
-        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise OutputError(f"the folder {options.output!r} cannot be made: {exc.strerror}") from exc
+
+
+def check_twins(options: argparse.Namespace) -> None:
+    """Refuse two inputs that would become the same file.
+
+    Raises:
+        UsageError: two have one name and go to one folder; or, where existing files are replaced, one stem (the
+            output's suffix is not always the input's).
+    """
+    if len(options.inputs) < 2:
+        return
+    paths = [Path(name) for name in options.inputs]
+    folders = [Path(options.output) if options.output else path.absolute().parent for path in paths]
+    places = [
+        folder / (path.stem if options.overwrite else path.name) for folder, path in zip(folders, paths, strict=True)
+    ]
+    for place, path in zip(places, paths, strict=True):
+        if places.count(place) > 1:
+            raise UsageError(
+                f"several inputs share the name of {path.name!r}: they would become one file in {str(place.parent)!r}",
+                hint="upscale them in separate runs, into separate folders",
+            )
 
 
 def list_jobs(name: str, options: argparse.Namespace, scale: float) -> list[tuple[Path, Path | None]]:

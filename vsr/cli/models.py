@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from vsr.model import catalog
-from vsr.progress import ScreenProgress
+from vsr.progress import ScreenProgress, show_download
 
 
 def run(options: argparse.Namespace) -> int:
@@ -56,17 +56,8 @@ def _row(entry: catalog.Entry) -> dict[str, Any]:
 def _pull(options: argparse.Namespace) -> int:
     wanted = [catalog.find(name) for name in options.names]
     for entry in wanted:
-        seen = 0
-
-        def advance(done: int, total: int, name: str = entry.name) -> None:
-            nonlocal seen
-            if seen == 0:
-                screen.start(name, total, "B")
-            screen.advance(done - seen)
-            seen = done
-
         with ScreenProgress() as screen:
-            path = catalog.fetch(entry, progress=advance)
+            path = catalog.fetch(entry, progress=show_download(screen, entry.name))
         print(path)
         print(f"vsr: {entry.name} is here and its checksum is right", file=sys.stderr)
     return 0

@@ -13,10 +13,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from vsr.cli import report_error
-from vsr.cli.jobs import list_jobs, make_folder
+from vsr.cli.jobs import check_twins, list_jobs, make_folder
 from vsr.cli.options import read_settings
 from vsr.errors import Interrupted
-from vsr.progress import Progress, ScreenProgress, SilentProgress, printable
+from vsr.progress import Progress, ScreenProgress, SilentProgress, printable, show_download
 from vsr.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
         from vsr.cli import probe
 
         return probe.run(options)
+    check_twins(options)
     make_folder(options)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
@@ -45,7 +46,7 @@ def _upscale_all(options: argparse.Namespace, settings: Settings, progress: Prog
 
     cancel = threading.Event()
     _announce_download(settings.model, options)
-    upscaler = make_upscaler(settings, cancel=cancel, on_download=_show_download(progress, settings.model))
+    upscaler = make_upscaler(settings, cancel=cancel, on_download=show_download(progress, settings.model))
     progress.finish()
     status = 0
 
@@ -97,19 +98,6 @@ def _announce_download(model: str, options: argparse.Namespace) -> None:
     entry = next((entry for entry in catalog.entries() if entry.name == model), None)
     if entry is not None and entry.url is not None and catalog.locate(entry) is None and not options.quiet:
         print(f"vsr: the weights of {model} are not here yet: downloading {entry.url}", file=sys.stderr)
-
-
-def _show_download(progress: Progress, name: str) -> Callable[[int, int], None]:
-    seen = 0
-
-    def advance(done: int, total: int) -> None:
-        nonlocal seen
-        if seen == 0:
-            progress.start(f"downloading {name}", total, "B")
-        progress.advance(done - seen)
-        seen = done
-
-    return advance
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import av
 
 from vsr.errors import Interrupted, VerificationError
-from vsr.video.copier import CopiedStream, PacketTimes, is_gap
+from vsr.video.copied_stream import CopiedStream, PacketTimes, is_gap
 from vsr.video.metadata import container_metadata, stream_metadata
 from vsr.video.probe import StreamInfo, VideoInfo, describe_stream
 from vsr.video.readback import WrittenStream, match_streams

@@ -153,7 +153,7 @@ class Writer:
         self._container: Any = None
         self.lost_tags: list[str] = []
         remove_stale(plan.path)
-        self.copier = Copier(info, plan.streams, plan.window)
+        self.copier = Copier(info, plan.window)
         try:
             with writing(plan.path):
                 self._open()
