@@ -10,6 +10,8 @@
     ├── ModelError                  a network cannot be had or used
     │   ├── WeightsError            a weights file is broken, hostile or of an unknown network
     │   └── DownloadError           weights could not be fetched whole and correct
+    ├── DataError                   training or evaluation pictures are missing, broken, or do not fit together
+    ├── TrainingError               a training cannot start, resume or go on
     ├── DeviceError                 the device or precision asked for is not there
     └── ProcessingError             the work failed on the way; names the file and the timestamp
 
@@ -22,6 +24,7 @@ with ``raise ... from exc``; the original stays reachable as ``__cause__``.
 from __future__ import annotations
 
 __all__ = [
+    "DataError",
     "DeviceError",
     "DownloadError",
     "Interrupted",
@@ -30,6 +33,7 @@ __all__ = [
     "ProcessingError",
     "SettingsError",
     "SourceError",
+    "TrainingError",
     "UnsupportedStreamError",
     "UsageError",
     "VerificationError",
@@ -90,6 +94,14 @@ class WeightsError(ModelError):
 
 
 class DownloadError(ModelError):
+    pass
+
+
+class DataError(VsrError):
+    pass
+
+
+class TrainingError(VsrError):
     pass
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vsr.errors import WeightsError
+from vsr.errors import ModelError, WeightsError
 from vsr.model import catalog, weights
 from vsr.model.compact import Compact
 from vsr.model.network import Network
 from vsr.model.rrdb import RRDBNet
 from vsr.model.srresnet import SRResNet
+from vsr.model.vision import import_torchvision
 
 __all__ = ["describe", "import_spandrel", "load_model"]
 
@@ -27,6 +28,7 @@ _ARCHITECTURES: tuple[type[Compact] | type[RRDBNet] | type[SRResNet], ...] = (Co
 def load_model(
     name_or_path: str | os.PathLike[str],
     *,
+    scale: float | None = None,
     download: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Network:
@@ -35,6 +37,7 @@ def load_model(
     Args:
         name_or_path: "fast" (comes inside the package), a name of `catalog.entries()`, or a file: a path, or the name
             of a file in a folder of VSR_MODELS. A path object is always a file.
+        scale: the enlargement wanted: of a network that comes in several scales, the one for it.
         download: fetch weights of the catalogue that are not on this machine yet.
         progress: called with (bytes done, bytes in all) during a download.
 
@@ -43,7 +46,7 @@ def load_model(
         DownloadError: the weights could not be had.
         WeightsError: the file is missing, broken, hostile, or of a network that is not known.
     """
-    entry, path = catalog.resolve(name_or_path)
+    entry, path = catalog.resolve(name_or_path, scale)
     if entry is not None:
         path = catalog.fetch(entry, download=download, progress=progress)
     assert path is not None
@@ -106,6 +109,8 @@ def _build(
         ) from exc
     _check_colours(path, module.in_channels, module.out_channels)
     weights.fill(module, state, path)
+    if isinstance(module, Compact):
+        module.simplify()
     return Network(
         module=module.eval().requires_grad_(False),
         scale=module.scale,
@@ -152,31 +157,9 @@ def import_spandrel() -> Any:
     Raises:
         ImportError: it is not installed, or not usable.
     """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        _declare_torchvision_operators()
+    with contextlib.suppress(ModelError):  # where that is the reason, spandrel's own import says so
+        import_torchvision()
     return importlib.import_module("spandrel")
-
-
-_torchvision_library: Any = None  # its declarations live as long as this object
-
-
-def _declare_torchvision_operators() -> None:
-    """Makes the Python parts of torchvision importable where its compiled part does not load.
-
-    The usual wheel is built against CUDA's libtorch; beside a CPU-only torch its import ends with "operator
-    torchvision::nms does not exist". spandrel needs only a resize of it.
-    """
-    global _torchvision_library
-    if _torchvision_library is not None:
-        return
-    _torchvision_library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    boxes = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-    for operator in ("nms", "qnms"):
-        _torchvision_library.define(operator + boxes)
-    for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[module]
 
 
 def _build_foreign(state: Mapping[str, Tensor], path: Path, name: str, licence: str | None) -> Network:
