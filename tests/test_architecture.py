@@ -32,7 +32,8 @@ ARROWS: dict[str, set[str]] = {
     "pipeline": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics"},
     "api": GROUND | {"progress", "model", "pipeline", "stills"},
     "jobs": GROUND | {"progress", "video", "pipeline", "api"},
-    "training": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics"},
+    "evaluation": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "pipeline"},
+    "training": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "__init__"},  # its version
 }
 UPPER = set(ARROWS)
 ARROWS["cli"] = UPPER | {"__init__"}

@@ -87,7 +87,7 @@ def make_upscaler(
         ModelError: no such network, or its weights cannot be had or used.
         DeviceError: the device or precision is not there.
     """
-    network = load_model(settings.model, download=download, progress=on_download)
+    network = load_model(settings.model, scale=settings.scale, download=download, progress=on_download)
     return Upscaler(
         network,
         scale=settings.scale,

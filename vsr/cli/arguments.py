@@ -25,6 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_probe(commands, shared)
     _add_models(commands, shared)
     _add_presets(commands, shared)
+    _add_evaluate(commands, shared)
+    _add_train(commands, shared)
     doctor = commands.add_parser("doctor", parents=[shared], help="what this machine can do, and what is missing")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -82,7 +84,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
-    parser = commands.add_parser("models", parents=[shared], help="networks: list, download, inspect")
+    parser = commands.add_parser("models", parents=[shared], help="networks: list, download, inspect, mix")
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", parents=[shared], help="every network that vsr knows by name")
     listing.add_argument("--json", action="store_true")
@@ -91,6 +93,17 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
     info = actions.add_parser("info", parents=[shared], help="what a network is: size, scale, licence, source")
     info.add_argument("name", metavar="NAME|FILE")
     info.add_argument("--json", action="store_true")
+    blend = actions.add_parser(
+        "blend",
+        parents=[shared],
+        help="mix two networks of one architecture, weight by weight",
+        description="Mix two networks of one architecture: (1 - alpha) x A + alpha x B, weight by weight.",
+    )
+    blend.add_argument("first", metavar="A", help="a network's name or weights file")
+    blend.add_argument("second", metavar="B")
+    blend.add_argument("--alpha", type=float, required=True, metavar="SHARE", help="share of B: 0 is A, 1 is B")
+    blend.add_argument("-o", "--output", required=True, metavar="FILE", help="a name ending in .safetensors")
+    blend.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
 
 def _add_presets(
@@ -102,6 +115,77 @@ def _add_presets(
     listing.add_argument("--json", action="store_true")
     show = actions.add_parser("show", parents=[shared], help="the file of a preset")
     show.add_argument("name", metavar="NAME|FILE")
+
+
+def _add_evaluate(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        parents=[shared],
+        help="how good networks are, in figures, on pictures and films",
+        description="Make pictures or films small, enlarge them with networks and filters, and compare: PSNR and SSIM"
+        " on luma and RGB in 8 bits as super-resolution papers have them, of films also the flicker.",
+    )
+    parser.add_argument("data", nargs="*", metavar="DATA", help="a folder of pictures, a picture, or a film")
+    parser.add_argument(
+        "--model", action="append", metavar="NAME|FILE",
+        help="a network, or bicubic, bilinear, nearest, lanczos (repeatable; default: bicubic and fast)",
+    )  # fmt: skip
+    parser.add_argument("--scale", type=int, metavar="N", help="default: the networks' own, 4 without one")
+    parser.add_argument(
+        "--kernel", default="matlab", metavar="matlab|pillow", help="bicubic that makes the input (default: matlab)"
+    )
+    parser.add_argument("--border", type=int, metavar="N", help="pixels left out at each edge (default: the scale)")
+    parser.add_argument("--noise", type=float, default=0.0, metavar="SIGMA", help="on the input, in 8-bit levels")
+    parser.add_argument("--crf", type=int, metavar="N", help="the input goes through H.264 at that quality")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise (default: 0)")
+    parser.add_argument(
+        "--low",
+        action="append",
+        metavar="DIR|FILM",
+        help="low-resolution input that is there already, one for each DATA",
+    )
+    parser.add_argument("--sequence", action="store_true", help="the pictures of a folder are the frames of a film")
+    parser.add_argument("--frames", type=int, metavar="N", help="of a film, only so many from the beginning")
+    parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--precision", default="fp32", choices=PRECISIONS, help="of the networks (default: fp32, as in papers)"
+    )
+    parser.add_argument(
+        "--time", action="store_true", help="also measure each network: ms per 480x270 frame in the device's precision"
+    )
+    parser.add_argument("--save", metavar="DIR", help="keep the outputs: DIR/DATA/MODEL/NAME.png")
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures kept before")
+    parser.add_argument("--verbose", action="store_true", help="a line for every picture or frame")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, with every picture in it")
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "train",
+        parents=[shared],
+        help="train a network on pictures",
+        description="Train a network on pictures: weights, checkpoints, losses and scores come into one folder.",
+        epilog="Several processes: torchrun --nproc-per-node N -m vsr train ...",
+    )
+    parser.add_argument("recipe", metavar="RECIPE", help="train-psnr, train-esrgan, ... or a TOML file")
+    parser.add_argument(
+        "--data", required=True, action="append", metavar="DIR", help="pictures and films to learn from (repeatable)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder of the run")
+    parser.add_argument(
+        "--set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, e.g. run.steps=1000 (repeatable)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint in --out")
+    parser.add_argument(
+        "--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps (default: auto)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no scores; errors only")
 
 
 def _word_or_count(text: str) -> str | int:

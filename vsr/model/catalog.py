@@ -193,8 +193,12 @@ def find(name: str) -> Entry:
     )
 
 
-def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Entry, None] | tuple[None, Path]:
+def resolve(name_or_path: str | os.PathLike[str], scale: float | None = None) -> tuple[Entry, None] | tuple[None, Path]:
     """What the user means: an entry of the catalogue, or else a file (which may turn out not to exist).
+
+    Args:
+        scale: wanted by the user. Of an entry that has a sister for smaller scales (`fast` has `fast-x2`), the one
+            that need not be shrunk after: less work, and sharper.
 
     Raises:
         ModelError: a plain name that is neither in the catalogue nor in a folder of VSR_MODELS.
@@ -203,7 +207,7 @@ def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Entry, None] | tuple[
         return None, Path(name_or_path)
     for entry in _ENTRIES:
         if entry.name == name_or_path:
-            return entry, None
+            return _choose_sister(entry, scale), None
     path = _expand(name_or_path)
     if path.is_file():
         return None, path
@@ -217,6 +221,14 @@ def resolve(name_or_path: str | os.PathLike[str]) -> tuple[Entry, None] | tuple[
         return None, path
     find(name_or_path)  # raises, with the nearest names
     raise AssertionError("unreachable")
+
+
+def _choose_sister(entry: Entry, scale: float | None) -> Entry:
+    if scale is None:
+        return entry
+    sisters = [other for other in _ENTRIES if other.name == f"{entry.name}-x{other.scale}"]
+    fitting = [other for other in (*sisters, entry) if other.scale >= scale]
+    return min(fitting, key=lambda other: other.scale, default=entry)
 
 
 # Places --------------------------------------------------------------------------------------------------------------

@@ -10,11 +10,32 @@ import math
 import re
 from collections.abc import Mapping
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsr.model.network import InputConv2d, depth_to_space
 
-__all__ = ["Compact"]
+__all__ = ["Compact", "SlopedReLU"]
+
+
+class SlopedReLU(nn.PReLU):
+    """A PReLU that runs as the LeakyReLU it is where `simplify` has found a single slope: the same values, sooner.
+
+    torch's PReLU in bfloat16 on a CPU takes twenty times as long as LeakyReLU unless the channels are a multiple of 32.
+    """
+
+    common_slope: float | None = None
+
+    def simplify(self) -> None:
+        """To be called when the weights are final."""
+        is_common = bool((self.weight == self.weight[0]).all())
+        self.common_slope = self.weight[0].item() if is_common else None
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        if self.common_slope is None or torch.is_grad_enabled():
+            return super().forward(features_BCHW)
+        return F.leaky_relu_(features_BCHW, self.common_slope)
 
 
 class Compact(nn.Module):
@@ -45,7 +66,7 @@ class Compact(nn.Module):
         channels = in_channels
         for _ in range(num_conv + 1):
             conv = nn.Conv2d(channels, num_features, 3, padding=1) if layers else InputConv2d(channels, num_features)
-            layers += [conv, nn.PReLU(num_features)]
+            layers += [conv, SlopedReLU(num_features)]
             channels = num_features
         layers.append(nn.Conv2d(channels, out_channels * scale**2, 3, padding=1))
         self.body = nn.Sequential(*layers)
@@ -78,6 +99,12 @@ class Compact(nn.Module):
     @property
     def flops_per_pixel(self) -> float:
         return float(sum(2 * layer.weight.numel() for layer in self.body if isinstance(layer, nn.Conv2d)))
+
+    def simplify(self) -> None:
+        """Look at the slopes once, so that layers whose channels all have the same one run as LeakyReLU."""
+        for layer in self.body:
+            if isinstance(layer, SlopedReLU):
+                layer.simplify()
 
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         """B,3,H,W float RGB 0..1 -> B,3,H*scale,W*scale float32, not clamped.
