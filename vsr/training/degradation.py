@@ -42,7 +42,7 @@ class Degrade(Protocol):
     """Makes the input that belongs to a target: the same bytes for the same `rng` state, in any process."""
 
     def prepare(self, high_HWC: Picture, scale: int, rng: np.random.Generator) -> Picture:
-        """The target itself, which may get grain that the input shall share; call it before the degradation."""
+        """The target itself, which may get grain or lose its colours as the input does; call it before that is made."""
 
     def __call__(self, high_HWC: Picture, scale: int, rng: np.random.Generator) -> Picture:
         """RGB uint8 (H, W, 3), sides divisible by `scale` -> RGB uint8 (H / scale, W / scale, 3)."""
@@ -74,6 +74,7 @@ class DegradationSettings:
         halo_share: sheets with the halos of sharpening; interlace_share: softened by deinterlacing (film).
         motion: most pixels of the input that a clip moves by from frame to frame (film).
         kept_grain_share: sheets with the same grain in the target, which is to be kept and not removed (film).
+        grey_share: black and white sheets, target and input (film).
     """
 
     kind: str = "none"
@@ -100,6 +101,7 @@ class DegradationSettings:
     interlace_share: float | None = None
     motion: float | None = None
     kept_grain_share: float | None = None
+    grey_share: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

@@ -58,12 +58,17 @@ class Film:
     second_round_share: float = 0.25
     motion: float = 3.0
     kept_grain_share: float = 0.0
+    grey_share: float = 0.15
 
     def prepare(self, high_HWC: Picture, scale: int, rng: np.random.Generator) -> Picture:
-        """The target to train towards: with grain of its own in `kept_grain_share` of the sheets, else as it is.
+        """The target to train towards: without colour in `grey_share` of the sheets, with grain in `kept_grain_share`.
 
-        Called before the degradation, so that input and target show the same grain and a network learns to keep it.
+        Called before the degradation, so that input and target agree: a network learns to keep the grain, and to leave
+        black and white films without a tint.
         """
+        if rng.random() < self.grey_share:
+            grey = Image.fromarray(high_HWC).convert("L")
+            high_HWC = np.ascontiguousarray(np.broadcast_to(np.asarray(grey)[:, :, None], high_HWC.shape))
         if rng.random() >= self.kept_grain_share:
             return high_HWC
         height, width = high_HWC.shape[0] // scale, high_HWC.shape[1] // scale

@@ -88,7 +88,7 @@ def train(
     keep_freed_memory()
     torch.set_flush_denormal(True)  # on a CPU, vanishing moments of Adam cost a hundred times as much as zeros
     run, network = recipe.run, recipe.network
-    with join_ranks(device) as ranks, StopRequest() as stop:
+    with join_ranks(device) as ranks:
         if not ranks.is_first:
             progress, say = None, None
         progress, say = progress or SilentProgress(), say or _say_nothing
@@ -107,11 +107,9 @@ def train(
             training.restore()
         first_step = training.step
         matrix_rate = measure_matrix_rate(ranks.device, run.precision)
-        watch = Stopwatch()
-        with training.open(data), training.make_loader(progress) as loader:
+        with training.open(data), training.make_loader(progress) as loader, StopRequest() as stop:
             progress.start(folder.weights.stem, run.steps - first_step, "steps")
-            batches = iter(loader)
-            reason = ""
+            batches, watch, reason = iter(loader), Stopwatch(), ""
             while training.step < run.steps and not reason:
                 training.advance(next(batches))
                 if training.is_due(run.log_every):

@@ -20,8 +20,10 @@ def save_memory(module: nn.Module) -> int:
 
     Chains are the `nn.Sequential` parts of four members or more. Blocks (members with members of their own, an RRDB
     for instance) are a segment each; single layers are put together to sqrt(length) segments. Results and gradients
-    are the same; a step takes about a third longer. Keys of the state stay as they are. Batch norm (SRResNet) takes each
-    batch into its running statistics twice, which is as if its momentum were 0.19 instead of 0.1.
+    are the same; a step takes about a third longer; keys of the state stay as they are. Kept activations in fp32: RRDB
+    of 23 blocks on one 32x32 patch 22 MB instead of 232 MB, compact 64x16 on four of 48x48 11 MB instead of 82 MB.
+
+    Batch norm (SRResNet) takes each batch into its running statistics twice, as if its momentum were 0.19, not 0.1.
 
     Returns:
         How many segments there are now.

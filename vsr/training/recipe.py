@@ -41,6 +41,7 @@ class DataSettings:
         kernel: what makes low-resolution pictures where there are none: "matlab" (imresize bicubic) or "pillow".
         patches_per_sheet: patches cut from one region before the next is read (and degraded): the more, the cheaper.
         augment: flips and quarter turns.
+        jitter: strength of changes in brightness, contrast and saturation, of input and target alike; 0 for none.
         validation: folders of pictures to measure on; beside them the `val` folder of the data is always used.
     """
 
@@ -49,12 +50,15 @@ class DataSettings:
     kernel: str = "matlab"
     patches_per_sheet: int = 8
     augment: bool = True
+    jitter: float = 0.0
     validation: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_least("data.patch", self.patch, 4)
         _check_least("data.batch", self.batch, 1)
         _check_least("data.patches_per_sheet", self.patches_per_sheet, 1)
+        if not 0 <= self.jitter < 1:
+            raise SettingsError(f"data.jitter {self.jitter!r} is out of range", hint="0 (none) up to below 1, e.g. 0.1")
         _check_choice("data.kernel", self.kernel, ("matlab", "pillow"))
 
 

@@ -132,6 +132,7 @@ class Training:
             world=self._ranks.world,
             start_step=self.step,
             augment=data.augment,
+            jitter=data.jitter,
             device=self._device,
             progress=progress,
         )
