@@ -14,7 +14,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.toml") if not path.stem.star
 
 
 def test_presets_are_there():
-    assert {"anime", "archive", "fast", "general", "quality"} <= set(NAMES)
+    assert {"anime", "archive", "detail", "fast", "film", "general", "quality", "realtime"} <= set(NAMES)
     assert [preset.name for preset in list_presets()] == NAMES
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,10 @@ import pytest
 
 from vsr.errors import DownloadError, ModelError, WeightsError
 from vsr.model import catalog
+from vsr.model.loading import load_model
+from vsr.model.weights import read_metadata
 
+EMBEDDED = ["fast", "fast-x2", "realtime", "film", "quality"]
 CONTENT = bytes(range(256)) * 2048  # 512 KiB: more than one chunk
 TIMEOUT = 0.25
 
@@ -126,24 +130,44 @@ def test_entries_are_well_formed() -> None:
     entries = catalog.entries()
     assert entries[0].name == "fast"
     assert entries[0].is_embedded
-    assert len({entry.name for entry in entries}) == len(entries) == 10
+    assert len({entry.name for entry in entries}) == len(entries) == 14
     assert len({entry.sha256 for entry in entries}) == len(entries)
     for entry in entries:
         assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry.name)
         assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
-        assert entry.num_bytes > 300_000
+        assert entry.num_bytes > 150_000
         assert entry.licence in {"MIT", "BSD-3-Clause", "Apache-2.0"}
         assert catalog.find(entry.name) is entry
         if entry.url is not None:
             assert re.fullmatch(r"https://github\.com/[\w./-]+\.pth", entry.url)
             assert entry.url.endswith("/" + entry.file_name)
-    assert [entry.name for entry in entries if entry.url is None] == ["fast", "esrgan-x4"]
+    assert [entry.name for entry in entries if entry.is_embedded] == EMBEDDED
+    assert [entry.name for entry in entries if entry.url is None] == [*EMBEDDED, "esrgan-x4"]
 
 
-def test_embedded_weights_are_those_of_the_catalogue() -> None:
-    path = catalog.fetch(catalog.find("fast"), download=False)
-    assert path.is_file()
-    assert path.with_suffix(".md").is_file(), "weights come with their card"
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_weights_are_those_of_the_catalogue(name: str) -> None:
+    """Whole, small, with their card beside them, and with how they were made in their header."""
+    path = catalog.fetch(catalog.find(name), download=False)
+    assert path.stat().st_size < 6_000_000
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert catalog.find(name).sha256 in card, "weights come with their card"
+    header = read_metadata(path)
+    recipe = json.loads(header["recipe"])
+    assert f"vsr train train-{recipe['name']} " in card
+    assert int(header["steps"]) == recipe["run"]["steps"]
+    assert int(header["num_pictures"]) > 0
+    assert re.fullmatch(r"[0-9a-f]{64}", header["data"])
+    assert load_model(name).scale == catalog.find(name).scale
+
+
+@pytest.mark.parametrize(
+    ("scale", "name"), [(None, "fast"), (1.0, "fast-x2"), (1.5, "fast-x2"), (2.0, "fast-x2"), (2.01, "fast"), (8.0, "fast")]
+)
+def test_a_smaller_scale_gets_the_sister_that_need_not_be_shrunk_after(scale: float | None, name: str) -> None:
+    assert catalog.resolve("fast", scale) == (catalog.find(name), None)
+    assert catalog.resolve("fast-x2", scale) == (catalog.find("fast-x2"), None)  # who names her gets her
+    assert catalog.resolve("bsrgan-x4", scale) == (catalog.find("bsrgan-x4"), None)
 
 
 @pytest.mark.parametrize(

@@ -63,17 +63,21 @@ def _published(
     return Entry(name, scale, architecture, description, licence, url.rpartition("/")[2], num_bytes, sha256, url)
 
 
+def _embedded(
+    name: str, scale: int, architecture: str, file_name: str, num_bytes: int, sha256: str, description: str
+) -> Entry:
+    return Entry(name, scale, architecture, description, "MIT", file_name, num_bytes, sha256, is_embedded=True)
+
+
 _ENTRIES = (
-    Entry(
-        name="fast",
-        scale=4,
-        architecture="SRVGGNetCompact 32x8",
-        description="clean film on any machine; comes with vsr",
-        licence="MIT",
-        file_name="vsr-compact-32x8-x4.safetensors",
-        num_bytes=358704,
-        sha256="7d9fcb279f08db55177abe15a30d6cd64da533999cc36cfeefbdc9ca52e1732b",
-        is_embedded=True,
+    _embedded(
+        "fast",
+        4,
+        "SRVGGNetCompact 32x16",
+        "vsr-fast-x4.safetensors",
+        659832,
+        "25d7a9653ab98723b4c1a4e295e2b255baedaaf173a748cc27d6992235e6d940",
+        "clean film on any machine; comes with vsr",
     ),
     _published(
         "realesrgan-x4plus",
