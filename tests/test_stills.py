@@ -8,7 +8,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -725,3 +728,21 @@ class TestMaterial:
 
 def test_reader_and_writer_share_one_limit() -> None:
     assert reader.MAX_PIXELS == writer.MAX_PIXELS
+
+
+def test_threads_decode_side_by_side_and_leave_pillow_as_it_was(tmp_path: Path):
+    """Two pictures are read at once, neither waits for the other; the limit and the warnings come back at the end."""
+    for name in "ab":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    limit, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    inside = threading.Barrier(2, timeout=20)
+
+    def read(name: str) -> tuple[int, ...]:
+        with reader.without_pillow_limits():
+            inside.wait()
+            assert Image.MAX_IMAGE_PIXELS is None
+            return read_still(tmp_path / f"{name}.png").pixels.shape
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(read, "ab")) == [(8, 8, 3)] * 2
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == (limit, filters)

@@ -30,7 +30,9 @@ MAX_PIXELS = 2**30
 
 _READABLE = "PNG, TIFF, JPEG, WebP, BMP and AVIF"
 _PHOTOSHOP = b"Photoshop 3.0\0"
-_pillow_limits = threading.Lock()
+_pillow_lock = threading.Lock()
+_pillow_users = 0  # threads that decode without its limits now
+_pillow_settings = contextlib.ExitStack()  # what is put back when the last of them is done
 
 
 def read_still(path: str | os.PathLike[str]) -> Still:
@@ -97,14 +99,25 @@ def _find_format(path: Path) -> str:
 
 @contextlib.contextmanager
 def without_pillow_limits() -> Iterator[None]:
-    """Silence Pillow's own size limit (179 megapixels): MAX_PIXELS takes its place. Its warnings are ours to give."""
-    with _pillow_limits, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+    """Silence Pillow's own size limit (179 megapixels): MAX_PIXELS takes its place. Its warnings are ours to give.
+
+    Both are settings of the whole process: the first of several threads lifts them, the last one puts them back.
+    """
+    global _pillow_users
+    with _pillow_lock:
+        if _pillow_users == 0:
+            _pillow_settings.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")
+            _pillow_settings.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            Image.MAX_IMAGE_PIXELS = None
+        _pillow_users += 1
+    try:
+        yield
+    finally:
+        with _pillow_lock:
+            _pillow_users -= 1
+            if _pillow_users == 0:
+                _pillow_settings.close()
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
