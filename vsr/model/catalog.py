@@ -79,6 +79,15 @@ _ENTRIES = (
         "25d7a9653ab98723b4c1a4e295e2b255baedaaf173a748cc27d6992235e6d940",
         "clean film on any machine; comes with vsr",
     ),
+    _embedded(
+        "quality",
+        4,
+        "SRVGGNetCompact 64x16",
+        "vsr-quality-x4.safetensors",
+        1249600,
+        "f80764af77941519f679c2f1d39cd0a2847099cc67f2c3140fab915e27d0049c",
+        "clean film: the most faithful of the embedded, three times the work of fast",
+    ),
     _published(
         "realesrgan-x4plus",
         4,
