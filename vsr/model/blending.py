@@ -14,12 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vsr.errors import ModelError, OutputError, SettingsError
+from vsr.errors import ModelError, SettingsError
 from vsr.model.loading import ForeignModule, load_file
 from vsr.model.network import Network
 from vsr.model.weights import read_metadata
 
-__all__ = ["Blend", "blend_networks", "write_blend"]
+__all__ = ["Blend", "blend_networks", "check_alpha", "write_blend"]
 
 _MAX_NAMED = 3
 
@@ -48,8 +48,7 @@ def blend_networks(first: Network, second: Network, alpha: float) -> Blend:
         SettingsError: alpha out of range.
         ModelError: the networks differ in architecture, scale or shape.
     """
-    if not 0 <= alpha <= 1:
-        raise SettingsError(f"alpha {alpha!r} is out of range", hint="0 (all of the first) to 1 (all of the second)")
+    check_alpha(alpha)
     pair = f"{first.name} and {second.name} cannot be mixed"
     for what in ("architecture", "scale"):
         one, other = getattr(first, what), getattr(second, what)
@@ -63,24 +62,27 @@ def blend_networks(first: Network, second: Network, alpha: float) -> Blend:
     return Blend({key: value.contiguous().clone() for key, value in state.items()}, _metadata(first, second, alpha))
 
 
+def check_alpha(alpha: float) -> None:
+    """Raises SettingsError out of 0..1, so that a caller can ask before it fetches networks."""
+    if not 0 <= alpha <= 1:
+        raise SettingsError(f"alpha {alpha!r} is out of range", hint="0 (all of the first) to 1 (all of the second)")
+
+
 def write_blend(blend: Blend, path: Path) -> None:
     """Write `blend` as safetensors to `path`, and read the network back.
 
     The caller gives a temporary name and renames it. The bytes are on the disk when this returns.
 
     Raises:
-        OutputError: the file cannot be written.
+        OSError: the file cannot be written.
         WeightsError: what was written is no network that vsr knows.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    try:
-        save_file(blend.state, path, metadata=blend.metadata)
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
-    except (OSError, SafetensorError) as exc:
-        raise OutputError(f"{str(path)!r} cannot be written: {getattr(exc, 'strerror', None) or exc}") from exc
+    with path.open("wb") as file:
+        file.write(save(blend.state, metadata=blend.metadata))
+        file.flush()
+        os.fsync(file.fileno())
     load_file(path, name=path.stem)
 
 

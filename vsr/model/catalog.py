@@ -80,6 +80,15 @@ _ENTRIES = (
         "clean film on any machine; comes with vsr",
     ),
     _embedded(
+        "realtime",
+        4,
+        "SRVGGNetCompact 32x4",
+        "vsr-realtime-x4.safetensors",
+        211600,
+        "3bcf65e61fb674cac432c3a41fc1af2ea475aab5092cec15e0b184d88a39234d",
+        "the least work: small machines, previews",
+    ),
+    _embedded(
         "quality",
         4,
         "SRVGGNetCompact 64x16",
