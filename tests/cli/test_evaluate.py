@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,6 +141,54 @@ def test_outputs_are_kept(run: Run, folder: Path, tmp_path: Path) -> None:
     assert run(*arguments, "--overwrite")[0] == 0
 
 
+def test_data_of_one_name_are_told_apart(run: Run, folder: Path, tmp_path: Path) -> None:
+    """However alike their paths end, and if the same comes twice: the outputs lie apart."""
+    places = [tmp_path / top / "same" / "pictures" for top in ("x", "y")]
+    for place in places:
+        shutil.copytree(folder, place)
+    arguments = ("evaluate", *places, folder, folder, "--model", "nearest", "--save", tmp_path / "out", "--json")
+    status, out, _ = run(*arguments)
+    assert status == 0
+    names = [data["name"] for data in json.loads(out)["data"]]
+    own = f"{tmp_path.name}/pictures"
+    assert names == ["x/same/pictures", "y/same/pictures", own, f"{own}#2"]
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_frames_are_of_films(run: Run, folder: Path) -> None:
+    status, out, err = run("evaluate", folder, "--model", "nearest", "--frames", 1)
+    assert status == 0
+    assert "(2 pictures)" in out
+    assert "--frames is of films" in err
+    assert "(1 frame)" in run("evaluate", folder, "--model", "nearest", "--frames", 1, "--sequence")[1]
+
+
+def test_an_interrupted_evaluation_says_what_is_kept(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vsr.evaluation.pictures.compare", interrupt)
+    arguments = ("evaluate", folder, "--model", "nearest")
+    assert run(*arguments)[0] == 130
+    status, out, err = run(*arguments, "--save", tmp_path / "kept")
+    assert (status, out) == (130, "")
+    assert str(tmp_path / "kept") in err
+    assert "nothing is left" not in err
+
+
+def test_equal_pictures_are_valid_json(run: Run, tmp_path: Path) -> None:
+    """Their PSNR is infinite, which JSON has no word for."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(tmp_path / "flat.png")
+    out = run("evaluate", tmp_path / "flat.png", "--model", "nearest", "--json")[1]
+    assert json.loads(out, parse_constant=refuse)["data"][0]["models"][0]["psnr_y"] is None
+
+
 def test_given_low_pictures(run: Run, folder: Path, tmp_path: Path) -> None:
     low = tmp_path / "low"
     low.mkdir()
@@ -177,6 +228,7 @@ def test_a_blend_that_fails_leaves_nothing(run: Run, tmp_path: Path, tiny_weight
     for second, alpha, name, status, word in (
         (other, 0.5, "out.safetensors", 1, "layers differ"),
         (tiny_weights, 2, "out.safetensors", 2, "alpha"),
+        (tmp_path / "missing.pth", 2, "out.safetensors", 2, "alpha"),  # before networks are fetched
         (tiny_weights, 0.5, "out.pth", 1, ".safetensors"),
         (tiny_weights, 0.5, "nowhere/out.safetensors", 1, "nowhere"),
         (tmp_path / "missing.pth", 0.5, "out.safetensors", 1, "missing.pth"),
@@ -185,3 +237,18 @@ def test_a_blend_that_fails_leaves_nothing(run: Run, tmp_path: Path, tiny_weight
         assert got == status, err
         assert word in err
     assert [path.name for path in tmp_path.iterdir()] == ["other.safetensors"]
+
+
+def test_a_blend_that_cannot_be_written_names_its_own_file(
+    run: Run, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("vsr.model.blending.os.fsync", fail)
+    output = tmp_path / "out.safetensors"
+    status, _, err = run("models", "blend", tiny_weights, tiny_weights, "--alpha", 0.5, "-o", output)
+    assert status == 1
+    assert f"'{output}' cannot be written: {os.strerror(errno.ENOSPC)}" in err
+    assert "-o" in err
+    assert not list(tmp_path.iterdir())

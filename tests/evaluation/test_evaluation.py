@@ -135,7 +135,7 @@ def test_bad_pictures_are_named_and_left_out(folder: Path) -> None:
     assert result.count == 2
     assert not result.is_complete
     assert [Path(one.path).name for one in result.skipped] == ["broken.png", "small.png"]
-    assert "28x16" in result.skipped[1].reason
+    assert "30x16" in result.skipped[1].reason
 
 
 def test_nothing_to_evaluate_on_is_an_error(tmp_path: Path) -> None:
@@ -174,6 +174,31 @@ def test_given_inputs_are_used(folder: Path, tmp_path: Path, pattern: str) -> No
     assert [Path(one.path).name for one in result.skipped] == ["2.png"]
 
 
+def test_a_single_picture_takes_an_input_of_any_name(folder: Path, tmp_path: Path) -> None:
+    low = tmp_path / "small.png"
+    Image.fromarray(smooth(10, 12)).save(low)
+    method = Fixed([smooth(40, 48)], [0])
+    assert evaluate_pictures(folder / "2.png", [method], Conditions(), low=low).count == 1
+    torch.testing.assert_close(method.inputs[0], to_tensor(smooth(10, 12)))
+    with pytest.raises(SourceError, match="nowhere"):
+        evaluate_pictures(folder / "2.png", [method], Conditions(), low=tmp_path / "nowhere.png")
+
+
+def test_pictures_of_one_stem_are_told_apart(tmp_path: Path) -> None:
+    """Each has an input, a name and an output of its own."""
+    high, low = tmp_path / "high", tmp_path / "low"
+    for place, size in ((high, (40, 40)), (low, (10, 10))):
+        place.mkdir()
+        for shift, name in enumerate(("a.bmp", "a.png", "b.png")):
+            Image.fromarray(smooth(*size, shift)).save(place / name)
+    method = Fixed([smooth(40, 40)] * 3, [0] * 3)
+    result = evaluate_pictures(high, [method], Conditions(), low=low, outputs=OutputFolder(tmp_path / "out"))
+    assert [name for name, _ in result.methods[0].pictures] == ["a.bmp", "a.png", "b"]
+    assert {path.name for path in (tmp_path / "out").rglob("*.png")} == {"a.bmp.png", "a.png.png", "b.png"}
+    for shift, given in enumerate(method.inputs):
+        torch.testing.assert_close(given, to_tensor(smooth(10, 10, shift)))
+
+
 def test_outputs_are_kept_and_not_replaced(folder: Path, tmp_path: Path) -> None:
     methods, _ = open_methods(["bilinear"])
     outputs = OutputFolder(tmp_path / "out")
@@ -183,8 +208,13 @@ def test_outputs_are_kept_and_not_replaced(folder: Path, tmp_path: Path) -> None
     output = read_picture(tmp_path / "out/pictures/bilinear/2.png")
     result = evaluate_pictures(folder, methods, Conditions())
     assert compare(output, smooth(43, 50)[:40, :48], 4) == result.methods[0].pictures[0][1]
-    with pytest.raises(OutputError, match="exists"):
+    with pytest.raises(OutputError, match="exists") as caught:
         evaluate_pictures(folder, methods, Conditions(), outputs=outputs)
+    assert "--save" in str(caught.value.hint)
+    assert "-o" not in str(caught.value.hint).split()
+    with pytest.raises(OutputError, match="cannot be made") as caught:
+        evaluate_pictures(folder, methods, Conditions(), outputs=OutputFolder(folder / "notes.txt"))
+    assert "--save" in str(caught.value.hint)
     evaluate_pictures(folder, methods, Conditions(), outputs=OutputFolder(tmp_path / "out", overwrite=True))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 
@@ -149,6 +150,64 @@ def test_film_keeps_the_picture_in_place(motion):
         assert max(scores, key=lambda shift: scores[shift]) == (0, 0)
 
 
+def mean_shift(degrade: Callable[..., np.ndarray], count: int) -> np.ndarray:
+    """By how many low-resolution pixels (rows, columns) inputs lie beside their clean twins, fitted to the slopes.
+
+    Each draw is made of the picture and of the picture turned upside down: an error of the fit that comes from what
+    the picture shows turns its sign, a shift that the degradation makes does not.
+    """
+    shifts = []
+    for seed in range(count):
+        high = paint(128, 128, seed)
+        for picture in (high, np.ascontiguousarray(high[::-1, ::-1])):
+            clean = shrink(picture, 2).mean(axis=2)
+            low = degrade(picture, 2, np.random.default_rng(seed)).mean(axis=2)
+            down, right = np.gradient((clean + low) / 2)
+            columns = [plane[4:-4, 4:-4].ravel() for plane in (-down, -right, clean, np.ones_like(clean))]
+            fit = np.linalg.lstsq(np.stack(columns, axis=1), (low - clean)[4:-4, 4:-4].ravel(), rcond=None)[0]
+            shifts.append(fit[:2])
+    return np.mean(shifts, axis=0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("film", {"clean_share": 0.0, "codec_share": 0.0}),
+        ("film", {"clean_share": 0.0, "codec_share": 0.0, "interlace_share": 1.0, "noise_share": 0.0}),
+        ("film", {"clean_share": 0.0, "codecs": ("mpeg2", "mpeg4", "flv1"), "second_round_share": 0.5}),
+        ("realesrgan", {"noise_sigma": (0, 3), "noise2_sigma": (0, 3), "resize": (0.5, 1.5)}),
+    ],
+)
+def test_inputs_lie_where_their_targets_do(kind, changes):
+    """To a fiftieth of a pixel: a network would learn the shift and move every film by it.
+
+    Codecs that predict blocks from their neighbours above and to the left are left out: they drag coarse content to the
+    lower right (see `recompress`), as they do in real films.
+    """
+    degrade = build_degradation(DegradationSettings(kind, **changes))
+    assert np.abs(mean_shift(degrade, 20)).max() < 0.02
+
+    def moved(high_HWC: np.ndarray, scale: int, rng: np.random.Generator) -> np.ndarray:
+        return degrade(np.roll(high_HWC, 1, axis=1), scale, rng)  # half a pixel of the input
+
+    assert mean_shift(moved, 20)[1] > 0.3
+
+
+@pytest.mark.parametrize("method", [1, 2])
+def test_deinterlacing_neither_brightens_nor_darkens(method):
+    frame = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    exact = frame.astype(float)
+    between = (exact[:-2] + exact[2:]) / 2
+    if method == 1:
+        exact[1:-1] = (exact[1:-1] + between) / 2
+    else:
+        exact[1:-1:2] = between[::2]
+    error = (film._deinterlace(frame, method, 1) - exact)[1:-1]
+    assert np.abs(error).max() <= 0.5
+    assert abs(error.mean()) < 0.01
+    assert np.array_equal(film._deinterlace(frame, 0, 1), frame)
+
+
 def test_film_quality_falls_with_crf():
     high = paint()
     scores = []
@@ -268,8 +327,53 @@ def test_codec_rounds_of_realbasicvsr():
     assert scores[1] < scores[0] - 1
 
 
+def pairs(count: int, **changes: object) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(target, input) of film sheets x2."""
+    degrade = build_degradation(DegradationSettings("film", **changes))
+    made = []
+    for seed in range(count):
+        rng = np.random.default_rng(seed)
+        target = degrade.prepare(paint(64, 64), 2, rng)
+        made.append((target, degrade(target, 2, rng)))
+    return made
+
+
+def is_grey(picture: np.ndarray, tolerance: int = 0) -> bool:
+    return bool((picture.max(axis=2).astype(int) - picture.min(axis=2)).max() <= tolerance)
+
+
+def test_grey_sheets_are_grey_before_and_after():
+    """Exactly so in the target; in the input the codec's colour conversion may round."""
+    luma = np.asarray(Image.fromarray(paint(64, 64)).convert("L"))
+    for target, low in pairs(12, grey_share=1.0, noise_share=0.0):
+        assert is_grey(target)
+        np.testing.assert_array_equal(target[:, :, 0], luma)
+        assert is_grey(low, tolerance=3)
+    assert not any(is_grey(target) or is_grey(low, tolerance=3) for target, low in pairs(12, grey_share=0.0))
+
+
+def test_grey_has_its_share_and_is_a_setting():
+    share = np.mean([is_grey(target) for target, _ in pairs(150, grey_share=0.3, codec_share=0.0)])
+    assert 0.2 < share < 0.4
+    with pytest.raises(SettingsError, match="grey_share"):
+        DegradationSettings("realesrgan", grey_share=0.3)
+
+
+def test_kept_grain_lies_on_grey_targets_too():
+    bare = pairs(6, grey_share=1.0, kept_grain_share=0.0)
+    grainy = pairs(6, grey_share=1.0, kept_grain_share=1.0, noise_sigma=(4, 6), clean_share=1.0)
+    for (plain, _), (target, low) in zip(bare, grainy, strict=True):
+        grain = target.astype(float) - plain
+        assert 1 < grain.std() < 8
+        assert abs(grain.mean()) < 0.5
+        # The same grain is in the input: shrunk, both tell the same.
+        seen = low.astype(float) - shrink(plain, 2)
+        expected = shrink(target, 2).astype(float) - shrink(plain, 2)
+        assert np.corrcoef(seen.ravel(), expected.ravel())[0, 1] > 0.8
+
+
 def test_settings_are_few_frozen_and_known_to_a_kind():
-    assert len(fields(DegradationSettings)) < 25
+    assert len(fields(DegradationSettings)) < 26
     known = {field.name for kind in (Film, SecondOrder) for field in fields(kind)}
     assert known == {field.name for field in fields(DegradationSettings)} - {"kind"}
     with pytest.raises(FrozenInstanceError):

@@ -6,11 +6,10 @@ import argparse
 import json
 import os
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsr.cli import report_error
+from vsr.cli import INTERRUPTED, report_error
 from vsr.errors import Interrupted, UsageError
 from vsr.progress import ScreenProgress, printable, show_download
 
@@ -33,7 +32,13 @@ def run(options: argparse.Namespace) -> int:
         )  # fmt: skip
     _note_resampling(methods, scale)
     conditions = Conditions(scale, options.kernel, options.border, options.noise, options.crf, options.seed)
-    results, status = _evaluate_all(options, methods, conditions)
+    try:
+        results, status = _evaluate_all(options, methods, conditions)
+    except (KeyboardInterrupt, Interrupted):
+        if not options.save:
+            raise
+        print(f"vsr: interrupted; outputs kept so far are in {printable(options.save)}", file=sys.stderr)
+        return INTERRUPTED
     speeds = _measure_speeds(options, methods)
     if options.json:
         print(json.dumps(_to_json(conditions, methods, results, speeds)))
@@ -111,14 +116,22 @@ def _evaluate(
                 data, methods, conditions,
                 name=name, low=low, num_frames=options.frames, outputs=outputs, progress=screen,
             )  # fmt: skip
+        if options.frames is not None:
+            print(f"vsr: {printable(str(data))}: --frames is of films; all pictures count", file=sys.stderr)
         return evaluate_pictures(data, methods, conditions, name=name, low=low, outputs=outputs, progress=screen)
 
 
 def _label(paths: list[str]) -> list[str]:
-    """What the data is called: the last part of its path, or the last two where that is not enough."""
+    """What the data is called: the last part of its path, more where others end alike, a number if it comes twice."""
     wholes = [Path(os.path.abspath(path)) for path in paths]
-    names = Counter(whole.name for whole in wholes)
-    return [whole.name if names[whole.name] == 1 else os.path.join(whole.parent.name, whole.name) for whole in wholes]
+    labels: list[str] = []
+    for number, whole in enumerate(wholes):
+        parts = whole.parts
+        others = {other.parts for other in wholes} - {parts}
+        depth = next(depth for depth in range(1, len(parts) + 1) if all(parts[-depth:] != o[-depth:] for o in others))
+        times = wholes[: number + 1].count(whole)
+        labels.append(os.path.join(*parts[-depth:]) + (f"#{times}" if times > 1 else ""))
+    return labels
 
 
 def _measure_speeds(options: argparse.Namespace, methods: list[FilterMethod | NetworkMethod]) -> list[Speed]:

@@ -82,10 +82,11 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _blend(options: argparse.Namespace) -> int:
-    from vsr.model.blending import blend_networks, write_blend
+    from vsr.model.blending import blend_networks, check_alpha, write_blend
     from vsr.model.loading import load_model
     from vsr.video.naming import give_name, remove_stale, temporary_name
 
+    check_alpha(options.alpha)
     path = _check_blend_output(options)
     with ScreenProgress() as screen:
         first = load_model(options.first, progress=show_download(screen, options.first))
@@ -97,7 +98,10 @@ def _blend(options: argparse.Namespace) -> int:
         write_blend(blend, temporary)
         give_name(temporary, path, options.overwrite)
     except OSError as exc:
-        raise OutputError(f"{str(path)!r} cannot be written: {exc.strerror or exc}") from exc
+        raise OutputError(
+            f"{str(path)!r} cannot be written: {exc.strerror or exc}",
+            hint="choose another place with -o",
+        ) from exc
     finally:
         temporary.unlink(missing_ok=True)
     print(path)

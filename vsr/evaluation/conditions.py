@@ -21,8 +21,8 @@ class Conditions:
         border: pixels left out at each edge of the high-resolution picture; None: as many as the scale.
         noise: standard deviation, in 8-bit levels, of Gaussian noise on the low-resolution picture, each channel its
             own; 0: none.
-        crf: the low-resolution picture then goes through H.264 (yuv420p) at this constant rate factor; None: it does
-            not. A still picture does so in the middle of a short clip of itself, each frame with noise of its own.
+        crf: the low-resolution picture then goes through H.264 (yuv420p) at this constant rate factor, 1 to 51; None:
+            it does not. A still picture does so in the middle of a short clip of itself, each frame with its own noise.
         seed: of the noise, together with the name of the picture or the number of the frame.
     """
 
@@ -42,8 +42,8 @@ class Conditions:
             raise SettingsError(f"border {self.border} is negative", hint="pixels, 0 or more")
         if not 0 <= self.noise <= 255:
             raise SettingsError(f"noise {self.noise:g} is out of range", hint="8-bit levels, 0 to 255; 2 is light")
-        if self.crf is not None and not 0 <= self.crf <= 51:
-            raise SettingsError(f"crf {self.crf} is out of range", hint="0 (best) to 51 for h264; 28 is a small film")
+        if self.crf is not None and not 1 <= self.crf <= 51:
+            raise SettingsError(f"crf {self.crf} is out of range", hint="1 (best) to 51 for h264; 28 is a small film")
         if self.seed < 0:
             raise SettingsError(f"seed {self.seed} is negative")
 

@@ -92,7 +92,7 @@ def _read_pairs(
             raise DataError(
                 f"{str(data)!r}: frame {number} is {high_HWC.shape[1]}x{high_HWC.shape[0]}, those before are"
                 f" {size[1]}x{size[0]}",
-                hint="without --sequence, the pictures of a folder may differ in size",
+                hint="without --sequence, the pictures of a folder may differ in size" if os.path.isdir(data) else None,
             )
         try:
             pair = make_pair(high_HWC, conditions) if low_HWC is None else fit_pair(low_HWC, high_HWC, conditions)

@@ -25,8 +25,8 @@ def make_pair(picture_HWC: Pixels, conditions: Conditions) -> tuple[Pixels, Pixe
     Raises:
         DataError: too little is left to compare.
     """
+    check_size(picture_HWC, conditions)
     high = crop_to_multiple(picture_HWC, conditions.scale)
-    check_size(high, conditions)
     return from_tensor(shrink(to_tensor(high), conditions.scale, conditions.kernel)), high
 
 
@@ -36,21 +36,24 @@ def fit_pair(low_HWC: Pixels, picture_HWC: Pixels, conditions: Conditions) -> tu
     Raises:
         DataError: the sizes do not belong together, or too little is left to compare.
     """
-    height, width = (side * conditions.scale for side in low_HWC.shape[:2])
+    scale = conditions.scale
+    height, width = (side * scale for side in low_HWC.shape[:2])
     rows, columns = picture_HWC.shape[:2]
-    if not (0 <= rows - height < conditions.scale and 0 <= columns - width < conditions.scale):
+    if not (0 <= rows - height < scale and 0 <= columns - width < scale):
         raise DataError(
-            f"{low_HWC.shape[1]}x{low_HWC.shape[0]} pixels are not a {conditions.scale}th of {columns}x{rows}"
+            f"{low_HWC.shape[1]}x{low_HWC.shape[0]} pixels are no input for {columns}x{rows} at scale {scale}:"
+            f" {columns // scale}x{rows // scale} are",
+            hint="give the --scale that it was made with, or leave --low out",
         )
     high = picture_HWC[:height, :width]
     check_size(high, conditions)
     return low_HWC, high
 
 
-def check_size(high_HWC: Pixels, conditions: Conditions) -> None:
-    """Raises DataError where no window of SSIM (11x11) is left inside the border."""
-    height, width = high_HWC.shape[:2]
-    if min(height, width) < 11 + 2 * conditions.cut:
+def check_size(picture_HWC: Pixels, conditions: Conditions) -> None:
+    """Raises DataError where, cropped to a multiple of the scale, no window of SSIM (11x11) is inside the border."""
+    height, width = picture_HWC.shape[:2]
+    if any(side - side % conditions.scale < 11 + 2 * conditions.cut for side in (height, width)):
         raise DataError(
             f"{width}x{height} pixels are too few: 11x11 must be left inside a border of {conditions.cut}",
             hint="leave it out, or give a smaller --border",

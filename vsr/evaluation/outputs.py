@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from vsr.evaluation.sources import Pixels
 from vsr.stills import Still, write_still
 
 __all__ = ["OutputFolder"]
+
+_ANOTHER = "give another folder with --save"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,13 @@ class OutputFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
-            raise OutputError(f"the folder {str(folder)!r} cannot be made: {exc.strerror}") from exc
+            raise OutputError(f"the folder {str(folder)!r} cannot be made: {exc.strerror}", hint=_ANOTHER) from exc
         path = folder / f"{_flat(name)}.png"
-        write_still(path, Still(pixels=picture_HWC), overwrite=self.overwrite)
+        try:
+            write_still(path, Still(pixels=picture_HWC), overwrite=self.overwrite)
+        except OutputError as exc:  # its hint is of `vsr upscale`
+            hint = f"use --overwrite, or {_ANOTHER}" if os.path.lexists(path) and not self.overwrite else exc.hint
+            raise OutputError(exc.message, hint=hint) from exc
         return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,8 +36,8 @@ def evaluate_pictures(
     Args:
         data: a folder of high-resolution pictures, or one picture.
         name: of the data, for the result; None: the last part of its path.
-        low: folder of given low-resolution pictures, instead of made ones. Partners have one name, but for an
-            "x4" at the end or an "LR" in place of "HR".
+        low: folder of given low-resolution pictures, instead of made ones. Partners have one name, but for the
+            suffix, an "x4" at the end or an "LR" in place of "HR". For a single picture, a picture of any name.
         outputs: where to keep what comes out.
 
     Raises:
@@ -45,7 +47,8 @@ def evaluate_pictures(
     """
     progress = progress or SilentProgress()
     paths = list_pictures(data)
-    partners = {path.stem: path for path in list_pictures(low)} if low is not None else None
+    partners = None if low is None else _list_partners(data, low)
+    num_namesakes = Counter(path.stem for path in paths)
     result = DataResult(name or data.stem, str(data), "pictures", [MethodResult(method.name) for method in methods])
     progress.start(result.name, len(paths), "pictures")
     try:
@@ -57,11 +60,12 @@ def evaluate_pictures(
                 progress.advance(1)
                 continue
             low_HWC = degrade_picture(low_HWC, path.name, conditions)
+            label = path.stem if num_namesakes[path.stem] == 1 else path.name
             for method, figures in zip(methods, result.methods, strict=True):
                 output_HWC = from_tensor(method(to_tensor(low_HWC)))
-                figures.pictures.append((path.stem, compare(output_HWC, high_HWC, conditions.cut)))
+                figures.pictures.append((label, compare(output_HWC, high_HWC, conditions.cut)))
                 if outputs is not None:
-                    outputs.save(result.name, method.name, path.stem, output_HWC)
+                    outputs.save(result.name, method.name, label, output_HWC)
             progress.advance(1)
     finally:
         progress.finish()
@@ -74,13 +78,27 @@ def evaluate_pictures(
     return result
 
 
+def _list_partners(data: Path, low: Path) -> dict[str, Path]:
+    """Low-resolution pictures by their whole names and by their stems."""
+    pictures = list_pictures(low)
+    if not (os.path.isdir(data) or os.path.isdir(low)):
+        return {data.name: low}
+    return {path.stem: path for path in pictures} | {path.name: path for path in pictures}
+
+
 def _read_pair(
     path: Path, partners: dict[str, Path] | None, low: Path | None, conditions: Conditions
 ) -> tuple[Pixels, Pixels]:
     if partners is None:
         return make_pair(read_picture(path), conditions)
     stem = path.stem
-    candidates = (stem, f"{stem}x{conditions.scale}", f"{stem}_x{conditions.scale}", stem.replace("HR", "LR"))
+    candidates = (
+        path.name,
+        stem,
+        f"{stem}x{conditions.scale}",
+        f"{stem}_x{conditions.scale}",
+        stem.replace("HR", "LR"),
+    )
     partner = next((partners[candidate] for candidate in candidates if candidate in partners), None)
     if partner is None:
         raise DataError(f"no picture of that name lies in {str(low)!r}")

@@ -52,9 +52,7 @@ def read_picture(path: Path) -> Pixels:
     still = read_still(path)
     samples = still.pixels
     if still.bits == 16:
-        samples = ((samples.astype(np.uint32) + 128) // 257).astype(
-            np.uint8
-        )  # 257 steps of the one are one of the other
+        samples = (samples.astype(np.uint32) + 128) // 257  # 257 steps of the one are one of the other
     return np.ascontiguousarray(np.broadcast_to(samples, (*samples.shape[:2], 3)), dtype=np.uint8)
 
 

@@ -200,10 +200,11 @@ def _deinterlace(frame: Picture, method: int, parity: int) -> Picture:
     """What deinterlacers leave: 1 means of three lines, 2 one field with the other interpolated, 0 nothing."""
     if method == 0:
         return frame
-    lines = np.pad(frame, ((1, 1), (0, 0), (0, 0)), mode="edge").astype(np.uint16)
-    between = (lines[:-2] + lines[2:] + 1) // 2
+    lines = np.pad(frame, ((1, 1), (0, 0), (0, 0)), mode="edge").astype(np.float32)
+    between = (lines[:-2] + lines[2:]) / 2
+    # Halves go to the even level: always up would brighten by a quarter of a level.
     if method == 1:
-        return ((between + frame + 1) // 2).astype(np.uint8)
+        return np.rint((between + frame) / 2).astype(np.uint8)
     woven = frame.copy()
-    woven[parity::2] = between[parity::2]
+    woven[parity::2] = np.rint(between[parity::2])
     return woven
