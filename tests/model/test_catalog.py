@@ -162,7 +162,8 @@ def test_embedded_weights_are_those_of_the_catalogue(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "name"), [(None, "fast"), (1.0, "fast-x2"), (1.5, "fast-x2"), (2.0, "fast-x2"), (2.01, "fast"), (8.0, "fast")]
+    ("scale", "name"),
+    [(None, "fast"), (1.0, "fast-x2"), (1.5, "fast-x2"), (2.0, "fast-x2"), (2.01, "fast"), (8.0, "fast")],
 )
 def test_a_smaller_scale_gets_the_sister_that_need_not_be_shrunk_after(scale: float | None, name: str) -> None:
     assert catalog.resolve("fast", scale) == (catalog.find(name), None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 
 from vsr.errors import TrainingError
-from vsr.training.checkpoint import Checkpoints, replace_file
+from vsr.training.checkpoint import Checkpoints, explain_failure, replace_file
 
 
 def names(folder: Path) -> list[str]:
@@ -34,6 +36,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
     assert caught.value.hint
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_checkpoint_that_does_not_fit_is_named_and_the_one_before_stays(tmp_path: Path):
+    import resource
+
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, {"value": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"step-000000002\.pt' cannot be written: File too large"):
+            checkpoints.save(2, {"value": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert names(tmp_path) == ["step-000000001.pt"]
+
+
+def test_a_full_disk_and_a_forbidden_one_have_ways_out_of_their_own(tmp_path: Path):
+    full = explain_failure(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+    assert "--resume" in str(full.hint)
+    forbidden = explain_failure(tmp_path, PermissionError(errno.EACCES, "Permission denied"))
+    assert "--out" in str(forbidden.hint)
 
 
 def test_the_newest_and_the_best_stay(tmp_path: Path):

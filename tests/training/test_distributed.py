@@ -14,8 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 import trainings
-from vsr.errors import TrainingError
-from vsr.training.distributed import join_ranks
+from vsr.errors import SettingsError, TrainingError
+from vsr.training.distributed import Ranks, join_ranks
+from vsr.training.generators import build_generator
+from vsr.training.stages import build_stage
 
 
 def test_alone_is_rank_0_of_1(monkeypatch: pytest.MonkeyPatch):
@@ -34,6 +36,16 @@ def test_a_broken_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(TrainingError, match="RANK") as caught, join_ranks("cpu"):
         pass
     assert "torchrun" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("batch", "world", "accumulate"), [(4, 2, 4), (12, 2, 4), (6, 4, 1)])
+def test_pieces_that_would_weigh_differently_are_refused(tmp_path: Path, batch: int, world: int, accumulate: int):
+    """chunk(4) makes two pieces of a share of 2, and no piece would then be the last: nothing were averaged."""
+    recipe = trainings.make_recipe(tmp_path, **{"data.batch": batch, "accumulate": accumulate})
+    ranks = Ranks(0, world, torch.device("cpu"))
+    with pytest.raises(SettingsError, match="equal pieces") as caught:
+        build_stage(recipe, build_generator(recipe.network), ranks)
+    assert str(world * accumulate) in str(caught.value.hint)
 
 
 def start(folder: Path, name: str, rank: int, world: int, port: int, *words: str) -> subprocess.Popen[bytes]:

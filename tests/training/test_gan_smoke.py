@@ -53,7 +53,7 @@ def play(discriminator: nn.Module, kind: str, *, autocast: bool) -> Game:
     torch.manual_seed(0)
     generator = Compact(num_features=8, num_conv=1, scale=SCALE)
     pixel, colour, adversarial = PixelLoss("l1", 0.5), ColorConsistencyLoss(4), AdversarialLoss(kind)
-    perceptual = PerceptualLoss({"conv1_2": 1.0}, weights="random")
+    perceptual = PerceptualLoss({"conv1_1": 1.0}, weights="random")
     for_generator = torch.optim.Adam(generator.parameters(), lr=5e-3)
     for_discriminator = torch.optim.Adam(discriminator.parameters(), lr=2e-4)
     game = Game()

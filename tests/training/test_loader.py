@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
+import sys
 import time
 from itertools import islice
+from multiprocessing import resource_sharer
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +153,22 @@ def test_augmentation_can_be_left_out(pictures: Pictures):
         assert torch.equal(ours.high_BCHW.flatten(1).sort().values, theirs.high_BCHW.flatten(1).sort().values)
 
 
+def test_jitter_changes_input_and_target_alike_and_0_nothing(pictures: Pictures):
+    plain, changed = take(pictures, 3), take(pictures, 3, jitter=0.3)
+    assert same(take(pictures, 3, jitter=0.0), plain)
+    assert not same(changed, plain)
+    for workers in (0, 2):
+        assert same(take(pictures, 3, jitter=0.3, workers=workers), changed)
+    for ours, theirs in zip(changed, plain, strict=True):
+        shifts = [
+            (a.mean(dim=(2, 3)) - b.mean(dim=(2, 3)))
+            for a, b in ((ours.low_BCHW, theirs.low_BCHW), (ours.high_BCHW, theirs.high_BCHW))
+        ]
+        assert shifts[0].abs().max() > 0.01
+        # Input and target of noise pictures do not have quite the same mean to begin with.
+        torch.testing.assert_close(shifts[0], shifts[1], rtol=0, atol=0.02)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_workers_need_no_fork(pictures: Pictures, method: str):
@@ -196,14 +215,38 @@ def test_an_error_in_the_loop_ends_the_workers(pictures: Pictures):
     assert not children()
 
 
-def test_workers_leave_ctrl_c_to_the_loop(pictures: Pictures):
+def test_workers_leave_signals_to_the_loop(pictures: Pictures):
     with loader(pictures, workers=1) as loading:
         batches = iter(loading)
         next(batches)
         for worker in multiprocessing.active_children():
             os.kill(worker.pid, signal.SIGINT)
+            os.kill(worker.pid, signal.SIGTERM)  # `timeout` and batch systems send it to the whole group
         time.sleep(0.05)
         assert same(list(islice(batches, 9)), take(pictures, 9, start_step=1))
+
+
+def hand_over_to_nobody() -> None:
+    """A worker, asked for a piece of shared memory by a loop that dies before it has it."""
+    vsr.training.loader._prepare_worker(0)
+    read, write = os.pipe()
+    address, _ = resource_sharer.DupFd(read)._id
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as loop:
+            loop.connect(address)
+            loop.recv(4)  # the rest of the challenge stays unread: the connection is reset
+    time.sleep(0.1)
+    os.close(write)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the sharer's socket is one of the file system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_workers_say_nothing_when_the_loop_is_gone(capfd: pytest.CaptureFixture[str]):
+    worker = multiprocessing.get_context("fork").Process(target=hand_over_to_nobody)
+    worker.start()
+    worker.join()
+    assert worker.exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("workers", [0, 1])

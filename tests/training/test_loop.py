@@ -20,7 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 import trainings
-from vsr.errors import DeviceError, Interrupted, TrainingError, WeightsError
+import vsr.model.precision
+from vsr.errors import DataError, DeviceError, Interrupted, SettingsError, TrainingError, WeightsError
 from vsr.model.loading import load_model
 from vsr.progress import SilentProgress
 from vsr.training import losses
@@ -272,6 +273,15 @@ def test_fp16_on_a_cpu_is_refused(run: Callable[..., Summary], tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_processor_without_bf16_is_said(run: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(vsr.model.precision, "has_native_bf16", lambda: False)
+    said: list[str] = []
+    run("half", say=said.append, **{"run.precision": "bf16", "run.steps": 1})
+    assert any("run.precision=fp32 is faster" in line for line in said)
+    run("full", say=(others := []).append, **{"run.precision": "fp32", "run.steps": 1})
+    assert not any("bf16" in line for line in others)
+
+
 @pytest.mark.parametrize("slope", [0, 0.1], ids=["prelu", "fixed slope"])
 @pytest.mark.parametrize("kind", ["weights", "checkpoint"])
 def test_weights_to_begin_with(run: Callable[..., Summary], tmp_path: Path, slope: float, kind: str):
@@ -329,3 +339,82 @@ def test_tensorboard_gets_scalars_and_pictures(
     assert got["loss/pixel"] == got["loss/rate"] == [3, 6]
     assert got["psnr_y/Set1"] == got["ssim_y/Set1"] == got["sample/Set1"] == [6]
     assert {"images_per_second", "data_wait", "closed"} <= set(got)
+
+
+# --- what a run leaves behind, and what it does not need ---
+
+
+def test_the_process_is_left_as_it_was(run: Callable[..., Summary]):
+    """Numbers below 1e-38 are zeros during a training, and numbers again after it."""
+    small = torch.tensor([1e-40])
+    run("out")
+    assert small.mul(1.0).item() > 0
+
+
+def test_a_resumed_run_does_without_the_weights_it_began_with(run: Callable[..., Summary], tmp_path: Path):
+    run("first")
+    pretrained = tmp_path / "first" / "tiny.safetensors"
+    run("straight", pretrained=pretrained)
+    run("parted", pretrained=pretrained, **{"run.steps": 3})
+    pretrained.unlink()
+    run("parted", pretrained=pretrained, resume=True)
+    assert same_weights(tmp_path / "straight" / "tiny.safetensors", tmp_path / "parted" / "tiny.safetensors")
+
+
+def test_a_finished_run_exports_again(run: Callable[..., Summary], tmp_path: Path):
+    run("out")
+    summary = run("out", resume=True, **{"run.name": "half", "export_dtype": "fp16"})
+    one, other = (load_file(tmp_path / "out" / f"{name}.safetensors") for name in ("tiny", "half"))
+    assert Path(summary.output).name == "half.safetensors"
+    assert all(torch.equal(one[key].half(), other[key]) for key in one)
+    assert len(read_losses(tmp_path / "out")) == 6
+
+
+def test_a_checkpoint_without_its_run_json_still_knows_its_data(run: Callable[..., Summary], tmp_path: Path):
+    run("out")
+    (tmp_path / "out" / "run.json").unlink()
+    with pytest.raises(TrainingError, match="other pictures"):
+        run("out", resume=True, data=trainings.write_pictures(tmp_path / "other", seed=7))
+    with pytest.raises(TrainingError, match=r"network\.num_conv"):
+        run("out", resume=True, **{"network.num_conv": 2})
+
+
+def test_what_a_killed_write_left_goes_with_the_resume(run: Callable[..., Summary], tmp_path: Path):
+    run("out", **{"run.steps": 3})
+    left = [tmp_path / "out" / ".run.json.1.tmp", tmp_path / "out" / "checkpoints" / ".step-000000004.pt.1.tmp"]
+    for path in left:
+        path.write_bytes(b"half")
+    run("out", resume=True)
+    assert not any(path.exists() for path in left)
+
+
+def test_a_validation_folder_that_is_missing_claims_nothing(run: Callable[..., Summary], tmp_path: Path):
+    with pytest.raises(DataError, match="nowhere"):
+        run("out", **{"data.validation": tmp_path / "nowhere"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_steps_after_the_last_line_count(run: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch):
+    break_losses(monkeypatch, lambda call: call == 6)
+    assert run("out", log_every=4).skipped == 1
+
+
+@pytest.mark.parametrize("name", ["losses.jsonl", "checkpoints"])
+def test_a_place_that_cannot_be_written_is_named(run: Callable[..., Summary], tmp_path: Path, name: str):
+    (tmp_path / "out").mkdir()
+    if name == "checkpoints":
+        (tmp_path / "out" / name).write_bytes(b"a file where a folder should be")
+    else:
+        (tmp_path / "out" / name).symlink_to(tmp_path / "nowhere" / "losses.jsonl")
+    with pytest.raises(TrainingError, match=rf"{name}.* cannot be written"):
+        run("out")
+
+
+def test_targets_too_small_for_the_losses_are_refused_with_the_size_that_does(run: Callable[..., Summary]):
+    deep = {"perceptual_weight": 1, "perceptual_weights": "random", "perceptual_layers": "{conv5_4 = 1.0}"}
+    with pytest.raises(SettingsError, match="8 pixels are too small") as caught:
+        run("out", **deep, **{"data.patch": 4})
+    assert caught.value.hint == "data.patch 8 or more"
+    with pytest.raises(SettingsError, match="they need 8") as caught:
+        run("out", adversarial_weight=1, **{"discriminator.kind": "unet", "network.scale": 1, "data.patch": 4})
+    assert caught.value.hint == "data.patch 8 or more"

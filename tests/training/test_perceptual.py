@@ -16,10 +16,15 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import trainings
 from vsr.errors import SettingsError, TrainingError
 from vsr.model.vision import import_torchvision
+from vsr.progress import SilentProgress
 from vsr.training import perceptual
+from vsr.training.distributed import Ranks
+from vsr.training.generators import build_generator
 from vsr.training.perceptual import PERCEPTUAL_LAYERS, VGG19, PerceptualLoss, find_vgg19
+from vsr.training.stages import build_stage
 
 REAL_ESRGAN = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
 SHALLOW = {"conv1_2": 0.1, "relu2_1": 2.0}
@@ -278,6 +283,23 @@ def test_the_published_file_is_downloaded_once(published: tuple[bytes, list[str]
     assert find_vgg19().read_bytes() == content
     assert len(requests) == 1
     assert loss.notes == ()
+
+
+def test_a_training_shows_the_download(published: tuple[bytes, list[str]], tmp_path: Path) -> None:
+    content, _ = published
+    titles, amounts = [], []
+
+    class Ear(SilentProgress):
+        def start(self, title: str, total: int | None, unit: str) -> None:
+            titles.append((title, total, unit))
+
+        def advance(self, amount: int, note: str = "") -> None:
+            amounts.append(amount)
+
+    recipe = trainings.make_recipe(tmp_path, perceptual_weight=1, perceptual_layers="{conv1_2 = 1.0}")
+    build_stage(recipe, build_generator(recipe.network), Ranks(0, 1, torch.device("cpu")), Ear())
+    assert set(titles) == {("downloading VGG19", len(content), "B")}
+    assert sum(amounts) == len(content)
 
 
 def test_the_hub_cache_comes_first_if_it_is_whole(published: tuple[bytes, list[str]], tmp_path: Path) -> None:

@@ -88,6 +88,10 @@ def test_set_reads_values_of_every_kind(tmp_path: Path):
         ({"schedule": "multistep"}, "no milestones", "optimizer.milestones"),
         ({"pixel_weight": "0"}, "nothing to learn", "loss.pixel_weight"),
         ({"run.name": "a/b"}, "no file name", None),
+        ({"optimizer.learning_rate": "nan"}, "optimizer.learning_rate nan", None),
+        ({"optimizer.learning_rate": "0"}, "optimizer.learning_rate 0.0", None),
+        ({"discriminator.learning_rate": "inf"}, "discriminator.learning_rate inf", None),
+        ({"optimizer.clip": "inf"}, "optimizer.clip inf", None),
         ({"network.architecture": "unet"}, "unet", None),
     ],
 )
@@ -104,6 +108,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, words: dict[str, str], m
         ("[netwrok]\nscale = 4", "unknown table [netwrok]", "did you mean 'network'?"),
         ("[network]\nscala = 4", "unknown key 'scala'", "did you mean 'scale'?"),
         ("run = 4", "run is a table", "[run]"),
+        ("patch = 48", "'patch' stands outside of its table", "below [data]"),
         ("[run", "cannot be read", None),
     ],
 )

@@ -75,3 +75,51 @@ def test_the_schedule_sets_the_rate():
     step(module, update, 0)
     step(module, update, 1)
     assert update.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_loss_that_is_not_finite_is_enough(precision: str):
+    """The sign of NaN is 0: an L1 against a broken target has finite gradients."""
+    torch.manual_seed(0)
+    module = nn.Linear(3, 3)
+    update = Update(module, OptimizerSettings(), steps=10, ranks=ALONE, precision=precision)
+    before = copy.deepcopy(module.state_dict())
+    loss = module(torch.ones(1, 3)).sum()
+    update.backward(loss)
+    assert float(update.apply(0, loss.detach() * float("nan"))) == 1
+    torch.testing.assert_close(module.state_dict(), before, rtol=0, atol=0)
+    loss = module(torch.ones(1, 3)).sum()
+    update.backward(loss)
+    assert float(update.apply(1, loss.detach())) == 0
+    assert not torch.equal(module.weight, before["weight"])
+
+
+def test_fp16_scales_the_loss_and_clips_what_is_unscaled():
+    module, update = make(clip=1e-3)
+    other = copy.deepcopy(module)
+    scaled = Update(other, OptimizerSettings(learning_rate=1e-2, clip=1e-3), steps=10, ranks=ALONE, precision="fp16")
+    for number in range(3):
+        step(module, update, number)
+        step(other, scaled, number)
+    for ours, theirs in zip(module.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_running_statistics_survive_a_bad_step_also_after_a_resume():
+    def build() -> tuple[nn.Module, Update]:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3))
+        return module, Update(module, OptimizerSettings(), steps=10, ranks=ALONE)
+
+    module, update = build()
+    step(module, update, 0)
+    good = copy.deepcopy(module.state_dict())
+    resumed, again = build()
+    resumed.load_state_dict(good)
+    again.load_state_dict(update.state_dict())
+    for network, its in ((module, update), (resumed, again)):
+        loss = network(torch.full((2, 3, 8, 8), float("nan"))).mean()
+        its.backward(loss)
+        assert float(its.apply(1, loss.detach())) == 1
+        for name in ("1.running_mean", "1.running_var"):
+            assert torch.equal(network.state_dict()[name], good[name])

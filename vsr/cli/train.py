@@ -35,6 +35,10 @@ def run(options: argparse.Namespace) -> int:
             screen.finish()
             print(f"vsr: {exc}\nhint: the same command with --resume goes on from there", file=sys.stderr)
             return INTERRUPTED
+        except KeyboardInterrupt:  # before the first step, or a second Ctrl-C
+            screen.finish()
+            print("vsr: interrupted\nhint: --resume goes on from the last checkpoint, if there is one", file=sys.stderr)
+            return INTERRUPTED
     if summary is None:  # not the first of several processes
         return 0
     if options.json:

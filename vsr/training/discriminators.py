@@ -89,6 +89,8 @@ class UNetDiscriminator(nn.Module):
         num_features: channels of the first convolution.
     """
 
+    LEAST_SIDE = 8
+
     def __init__(self, num_features: int = 64) -> None:
         super().__init__()
         n = num_features
@@ -109,7 +111,7 @@ class UNetDiscriminator(nn.Module):
         Raises:
             ValueError: pictures smaller than 8 pixels.
         """
-        if min(frames_BCHW.shape[-2:]) < 8:
+        if min(frames_BCHW.shape[-2:]) < self.LEAST_SIDE:
             raise ValueError(f"this discriminator needs pictures of 8x8 or more, not {tuple(frames_BCHW.shape)}")
         features_BCHW = F.leaky_relu(self.conv_first(frames_BCHW), _SLOPE)
         before = []

@@ -69,5 +69,4 @@ def export_weights(path: Path, generator: nn.Module, header: Mapping[str, str], 
         for key, value in generator.state_dict().items()
     }
     content = save(state, dict(header))
-    path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: file.write(content))

@@ -36,7 +36,7 @@ class NetworkSettings:
         num_conv: of compact networks: convolutions between the first and the last.
         num_blocks, growth: of RRDB (23 and 32 in the paper); num_blocks also of SRResNet (16).
         slope: of compact networks: what negative values are multiplied by, the same everywhere (LeakyReLU); it ships as
-            a PReLU. 0 lets the network learn a slope for every channel (PReLU), which takes half as long again on a CPU.
+            a PReLU. 0 lets the network learn a slope for each channel (PReLU), which takes half as long again on a CPU.
         initialisation: "usual" (the papers'), or "identity" for compact networks: each hidden convolution begins as the
             identity and a little of He's, which is RepVGG's skip (Ding et al., CVPR 2021) written into the weights: a
             plain network of 16 layers then trains like a residual one.

@@ -56,6 +56,9 @@ class Skipped:
     name: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -93,7 +96,7 @@ def find_files(folder: Path, scale: int, split: Split = "train") -> Layout:
         DataError: there is no such folder, or it cannot be read.
     """
     if not folder.exists():
-        raise DataError(f"{str(folder)!r}: no such folder", hint="give a folder of pictures with --data")
+        raise DataError(f"{str(folder)!r}: no such folder", hint="check --data and data.validation")
     skipped: list[Skipped] = []
     ignored: list[str] = []
     found = [_classify(name, path) for name, path in _walk(folder, skipped, ignored)]

@@ -218,8 +218,19 @@ def _leave_alone(result: Any) -> Any:
 
 
 def _prepare_worker(number: int) -> None:
-    """Ctrl-C is for the loop, which ends the workers when it has saved its state."""
+    """Ctrl-C and SIGTERM are for the loop, which ends the workers when it has saved its state.
+
+    Both reach workers as well where a whole group of processes is meant (a terminal, `timeout`, a batch system). When
+    the loop's process is gone at once (kill -9), they see that by themselves within seconds.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # The thread that hands over shared memory (multiprocessing.resource_sharer) reports here, and nothing else does:
+    # that the loop has gone while it was being served is no news.
+    report = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: (
+        None if issubclass(kind, (ConnectionError, EOFError)) else report(kind, error, trace)
+    )
 
 
 def _has_shared_memory(num_bytes: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vsr.training.checkpoint import replace_file
+from vsr.training.checkpoint import explain_failure, replace_file
 
 __all__ = ["Logbook"]
 
@@ -61,8 +61,11 @@ class Logbook:
 
 def _append(path: Path, line: Mapping[str, Any]) -> None:
     # One write for one line: whoever reads while the training runs never sees half of it.
-    with path.open("ab", buffering=0) as file:
-        file.write((json.dumps(line) + "\n").encode())
+    try:
+        with path.open("ab", buffering=0) as file:
+            file.write((json.dumps(line) + "\n").encode())
+    except OSError as exc:
+        raise explain_failure(path, exc) from exc
 
 
 def _cut_lines(path: Path, start: int) -> None:

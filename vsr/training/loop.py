@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vsr.errors import Interrupted
 from vsr.model.memory import keep_freed_memory
 from vsr.model.precision import choose_precision
@@ -17,7 +15,7 @@ from vsr.training.distributed import join_ranks
 from vsr.training.pictures import open_pictures
 from vsr.training.recipe import Recipe
 from vsr.training.run_folder import RunFolder
-from vsr.training.speed import Stopwatch, measure_matrix_rate
+from vsr.training.speed import Stopwatch, flushed_denormals, measure_matrix_rate
 from vsr.training.stopping import StopRequest
 from vsr.training.training import STOPPED, Training
 
@@ -86,30 +84,31 @@ def train(
         Interrupted: SIGINT or SIGTERM came; a checkpoint was written.
     """
     keep_freed_memory()
-    torch.set_flush_denormal(True)  # on a CPU, vanishing moments of Adam cost a hundred times as much as zeros
     run, network = recipe.run, recipe.network
-    with join_ranks(device) as ranks:
+    with flushed_denormals(), join_ranks(device) as ranks:
         if not ranks.is_first:
             progress, say = None, None
         progress, say = progress or SilentProgress(), say or _say_nothing
         choose_precision(run.precision, ranks.device)
+        if run.precision == "bf16" and choose_precision("auto", ranks.device) == "fp32":
+            say("this processor does not compute in bf16, it imitates it: --set run.precision=fp32 is faster")
         folder = RunFolder(out, recipe)
         folder.check_vacant(resume=resume)
         pictures = open_pictures(data, scale=network.scale, patch=recipe.data.patch, progress=progress)
         for line in pictures.report.lines():
             say(line)
         if resume:
-            folder.check_same(pictures.fingerprint)
+            folder.check_facts(pictures.fingerprint)
         ranks.wait()
 
-        training = Training(recipe, ranks, pictures, folder, say)
-        if resume:
-            training.restore()
+        training = Training(recipe, ranks, pictures, folder, say, resume=resume, progress=progress)
         first_step = training.step
         matrix_rate = measure_matrix_rate(ranks.device, run.precision)
         with training.open(data), training.make_loader(progress) as loader, StopRequest() as stop:
             progress.start(folder.weights.stem, run.steps - first_step, "steps")
             batches, watch, reason = iter(loader), Stopwatch(), ""
+            if training.step >= run.steps:
+                training.validate()  # there is nothing to learn any more, but there may be other sets or another name
             while training.step < run.steps and not reason:
                 training.advance(next(batches))
                 if training.is_due(run.log_every):
@@ -134,7 +133,7 @@ def train(
             return Summary(
                 output=str(folder.weights),
                 steps=training.step,
-                skipped=training.num_skipped,
+                skipped=training.num_skipped + training.num_unlogged_skips(),
                 seconds=round(training.seconds, 1),
                 images_per_second=round(images / seconds, 2),
                 data_wait=round(loader.wait_seconds / seconds, 4),

@@ -14,11 +14,19 @@ from torch import Tensor, nn
 from vsr.errors import DownloadError, SettingsError, TrainingError, WeightsError
 from vsr.model.catalog import Entry, fetch
 from vsr.model.download import Progress, find_fault
+from vsr.model.vision import import_torchvision
 from vsr.model.weights import fill, read_state
 from vsr.training.losses import at_least_float32
-from vsr.model.vision import import_torchvision
 
-__all__ = ["PERCEPTUAL_CRITERIA", "PERCEPTUAL_LAYERS", "VGG19", "PerceptualLoss", "check_layers", "find_vgg19"]
+__all__ = [
+    "PERCEPTUAL_CRITERIA",
+    "PERCEPTUAL_LAYERS",
+    "VGG19",
+    "PerceptualLoss",
+    "check_layers",
+    "find_vgg19",
+    "least_side",
+]
 
 PERCEPTUAL_CRITERIA = ("l1", "mse")
 
@@ -94,7 +102,7 @@ class PerceptualLoss(nn.Module):
         self.layers, self.criterion, self.check_range = dict(layers), criterion, check_range
         self.notes: tuple[str, ...] = ()
         self._factors = {_place(name): float(factor) for name, factor in layers.items()}
-        self._least_side = 2 ** (max(_block(name) for name in layers) - 1)
+        self._least_side = least_side(layers)
         self.features = _build_features(num_layers=max(self._factors) + 1)
         if weights == "random":
             _fill_randomly(self.features)
@@ -173,6 +181,16 @@ def check_layers(layers: Mapping[str, object]) -> None:
             )
         if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < math.inf:
             raise SettingsError(f"the factor {factor!r} of {name} is not a number above zero")
+
+
+def least_side(layers: Mapping[str, object]) -> int:
+    """Pixels that a picture must have each way, to be seen in the deepest of `layers`.
+
+    Raises:
+        SettingsError: as `check_layers`.
+    """
+    check_layers(layers)
+    return int(2 ** (max(_block(name) for name in layers) - 1))
 
 
 def find_vgg19(*, progress: Progress | None = None) -> Path:

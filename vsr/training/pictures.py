@@ -23,6 +23,7 @@ __all__ = ["DataReport", "Pairs", "Pictures", "load_pairs", "open_pictures"]
 DEFAULT_MEMORY = 4 << 30
 FRAMES_PER_FILM = 24
 NUM_NAMES_SHOWN = 8
+_WANTED = "a folder of pictures or films is wanted, at any depth"
 
 
 @dataclass(slots=True)
@@ -58,13 +59,18 @@ class DataReport:
             lines.append(f"{rest} pictures do not fit into memory and are decoded anew whenever one is wanted: slow")
         if self.skipped:
             lines.append(f"{len(self.skipped)} files skipped:")
-            lines += [f"  {skipped.name}: {skipped.reason}" for skipped in self.skipped[:NUM_NAMES_SHOWN]]
+            lines += [f"  {skipped}" for skipped in self.skipped[:NUM_NAMES_SHOWN]]
             if len(self.skipped) > NUM_NAMES_SHOWN:
                 lines.append(f"  and {len(self.skipped) - NUM_NAMES_SHOWN} more")
         if self.ignored:
             shown = ", ".join(self.ignored[:NUM_NAMES_SHOWN]) + (", ..." if len(self.ignored) > NUM_NAMES_SHOWN else "")
             lines.append(f"{len(self.ignored)} files are neither pictures nor films: {shown}")
         return lines
+
+    def reasons(self) -> str:
+        """Why nothing could be used, in one line; "" where there was nothing."""
+        reasons = [str(skipped) for skipped in self.skipped[:NUM_NAMES_SHOWN]]
+        return "; ".join(reasons + [f"neither picture nor film: {name}" for name in self.ignored[:1]])
 
 
 @dataclass(slots=True)
@@ -233,7 +239,7 @@ def open_pictures(
         progress.finish()
     places = ", ".join(str(folder) for folder in folders)
     if not len(pictures) and split != "val":
-        raise DataError(f"{places}: no picture can be used", hint="; ".join(report.lines()[1:]) or None)
+        raise DataError(f"{places}: no picture can be used", hint=report.reasons() or _WANTED)
     pictures.fingerprint = hashlib.sha256(repr(sorted(digests)).encode()).hexdigest()
     return pictures
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,6 +30,7 @@ _FREE_TO_CHANGE = {
     "run.keep", "run.validate_every", "run.name", "run.licence", "run.export_dtype", "run.max_bad_steps",
     "run.tensorboard",
 }  # fmt: skip
+_LEAST_RATE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,8 @@ class DiscriminatorSettings:
     def __post_init__(self) -> None:
         _check_choice("discriminator.kind", self.kind, ("none", "vgg", "unet"))
         _check_least("discriminator.num_features", self.num_features, 1)
+        if self.learning_rate is not None:
+            _check_least("discriminator.learning_rate", self.learning_rate, _LEAST_RATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +154,7 @@ class OptimizerSettings:
         _check_choice("optimizer.schedule", self.schedule, ("constant", "multistep", "cosine"))
         for name in ("weight_decay", "gamma", "final_rate", "warmup", "clip"):
             _check_least(f"optimizer.{name}", getattr(self, name), 0)
-        if self.learning_rate <= 0:
-            raise SettingsError(f"optimizer.learning_rate {self.learning_rate!r} is not above zero")
+        _check_least("optimizer.learning_rate", self.learning_rate, _LEAST_RATE)
         if not 0 <= self.ema < 1:
             raise SettingsError(
                 f"optimizer.ema {self.ema!r} is out of range", hint="0 (none) up to below 1, e.g. 0.999"
@@ -291,5 +294,5 @@ def _check_choice(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check_least(key: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise SettingsError(f"{key} {value!r} is less than {least}")
+    if not least <= value < math.inf:  # written so that NaN is refused, too
+        raise SettingsError(f"{key} {value!r} is not a number of at least {least}")

@@ -95,6 +95,9 @@ def _make_recipe(name: str, values: Mapping[str, Any], overridden: set[str]) -> 
         if key == "description" and isinstance(value, str):
             parts[key] = value
         elif key not in tables:
+            homes = [table for table, kind in tables.items() if key in (part.name for part in dataclasses.fields(kind))]
+            if homes and not isinstance(value, Mapping):
+                raise SettingsError(f"the key {key!r} stands outside of its table", hint=f"put it below [{homes[0]}]")
             raise SettingsError(f"unknown table [{key}]", hint=_nearest(key, list(tables)))
         elif not isinstance(value, Mapping):
             raise SettingsError(f"{key} is a table, not {value!r}", hint=f"write [{key}]")

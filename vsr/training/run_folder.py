@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import TrainingError
-from vsr.training.checkpoint import Checkpoints, replace_file
+from vsr.training.checkpoint import Checkpoints, remove_leftovers, replace_file
 from vsr.training.recipe import Recipe, find_differences
 
 __all__ = ["RunFolder"]
@@ -49,47 +49,49 @@ class RunFolder:
                 f"{str(self.path)!r} holds {where} already", hint="--resume goes on with it; or give another --out"
             )
 
-    def check_same(self, fingerprint: str) -> None:
-        """Refuse to go on with another recipe or other data than those of `run.json`.
+    def check_facts(self, fingerprint: str) -> None:
+        """Refuse to go on with another recipe or other data than those of `run.json`, where there is one.
 
         Raises:
-            TrainingError: names what differs.
+            TrainingError: names what differs; or the file cannot be read.
         """
         try:
             facts = json.loads(self._facts.read_text(encoding="utf-8"))
+            recipe, data = facts["recipe"], facts["data"]
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as exc:
+        except (OSError, ValueError, KeyError, TypeError) as exc:
             raise TrainingError(f"{str(self._facts)!r} cannot be read: {exc}", hint="give another --out") from exc
-        self.check_recipe(facts.get("recipe", {}))
-        if facts.get("data") != fingerprint:
-            raise TrainingError(
-                f"the run in {str(self.path)!r} learned from other pictures: their fingerprint was"
-                f" {str(facts.get('data'))[:12]} ({facts.get('num_pictures')} pictures), now it is {fingerprint[:12]}",
-                hint="give the same --data, or begin anew in another --out",
-            )
+        self.check_same(recipe, data, fingerprint)
 
-    def check_recipe(self, old: Mapping[str, Any]) -> None:
-        """Refuse to go on with a recipe that trains differently than `old` (of `Recipe.as_dict`).
+    def check_same(self, old_recipe: Mapping[str, Any], old_fingerprint: str, fingerprint: str) -> None:
+        """Refuse to go on with a recipe that trains differently than `old_recipe` (of `Recipe.as_dict`), or other data.
 
         Raises:
             TrainingError: names what differs.
         """
-        if differences := find_differences(old, self._recipe.as_dict()):
+        if differences := find_differences(old_recipe, self._recipe.as_dict()):
             raise TrainingError(
                 f"the run in {str(self.path)!r} had another recipe: {'; '.join(differences)}",
                 hint="set these as they were, or begin anew in another --out (run.pretrained takes its weights along)",
             )
+        if old_fingerprint != fingerprint:
+            raise TrainingError(
+                f"the run in {str(self.path)!r} learned from other pictures: their fingerprint was"
+                f" {old_fingerprint[:12]}, now it is {fingerprint[:12]}",
+                hint="give the same --data, or begin anew in another --out",
+            )
 
-    def claim(self, facts: Mapping[str, Any]) -> None:
-        """Write `run.json`: from now on the folder belongs to this run.
+    def claim(self, *, data: str, num_pictures: int) -> None:
+        """Write `run.json`: from now on the folder belongs to this run. What a killed one left half-written goes.
+
+        Args:
+            data: fingerprint of the training pictures.
 
         Raises:
             TrainingError: the folder cannot be made or written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise TrainingError(f"the folder {str(self.path)!r} cannot be made: {exc.strerror}") from exc
-        text = json.dumps({"recipe": self._recipe.as_dict(), **facts}, indent=1)
-        replace_file(self._facts, lambda file: file.write(text.encode()))
+        facts = {"recipe": self._recipe.as_dict(), "data": data, "num_pictures": num_pictures}
+        replace_file(self._facts, lambda file: file.write(json.dumps(facts, indent=1).encode()))
+        for folder in (self.path, self.checkpoints.folder):
+            remove_leftovers(folder)

@@ -11,11 +11,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vsr.errors import SettingsError
+from vsr.progress import Progress, show_download
 from vsr.training.adversarial import AdversarialLoss
 from vsr.training.discriminators import UNetDiscriminator, VGGDiscriminator
 from vsr.training.distributed import Ranks
 from vsr.training.losses import ColorConsistencyLoss, PixelLoss
-from vsr.training.perceptual import PerceptualLoss
+from vsr.training.perceptual import PerceptualLoss, least_side
 from vsr.training.recipe import DiscriminatorSettings, LossSettings, Recipe
 from vsr.training.update import Update
 
@@ -31,13 +33,14 @@ class PixelStage:
         recipe: losses, optimizer, precision.
         generator: in training form, on the device.
         ranks: the processes that share each batch.
+        progress: hears about the download of VGG19, where there is one.
 
     Attributes:
         names: of the losses, in the order in which `step` returns them; the last is "skipped".
         notes: what the user must be told.
     """
 
-    def __init__(self, recipe: Recipe, generator: nn.Module, ranks: Ranks) -> None:
+    def __init__(self, recipe: Recipe, generator: nn.Module, ranks: Ranks, progress: Progress | None = None) -> None:
         self._recipe, self._ranks = recipe, ranks
         self._wrapped = ranks.wrap(generator)
         self._forward = torch.compile(self._wrapped) if recipe.run.compile else self._wrapped
@@ -47,7 +50,7 @@ class PixelStage:
         loss = recipe.loss
         self._pixel = PixelLoss(loss.pixel, loss.luma_weight)
         self._color = ColorConsistencyLoss() if loss.color_weight else None
-        self._perceptual = _build_perceptual(loss, ranks) if loss.perceptual_weight else None
+        self._perceptual = _build_perceptual(loss, ranks, progress) if loss.perceptual_weight else None
         self.notes = self._perceptual.notes if self._perceptual else ()
 
     @property
@@ -119,8 +122,8 @@ class GanStage(PixelStage):
     programs do), so that a picture is made once per step.
     """
 
-    def __init__(self, recipe: Recipe, generator: nn.Module, ranks: Ranks) -> None:
-        super().__init__(recipe, generator, ranks)
+    def __init__(self, recipe: Recipe, generator: nn.Module, ranks: Ranks, progress: Progress | None = None) -> None:
+        super().__init__(recipe, generator, ranks, progress)
         judge = _build_discriminator(recipe.discriminator, recipe.data.patch * recipe.network.scale)
         self.discriminator = ranks.place(judge)
         self._verdicts = ranks.wrap(_Verdicts(self.discriminator))
@@ -184,8 +187,8 @@ class GanStage(PixelStage):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self._learning.load_state_dict(state["discriminator"])
         self.discriminator.load_state_dict(state["discriminator_weights"])
+        self._learning.load_state_dict(state["discriminator"])
 
 
 class _Verdicts(nn.Module):
@@ -199,22 +202,41 @@ class _Verdicts(nn.Module):
         return self.discriminator(real_BCHW), self.discriminator(fake_BCHW)
 
 
-def build_stage(recipe: Recipe, generator: nn.Module, ranks: Ranks) -> PixelStage:
-    """The stage that `recipe` describes: with a discriminator or without.
+def build_stage(recipe: Recipe, generator: nn.Module, ranks: Ranks, progress: Progress | None = None) -> PixelStage:
+    """The stage that `recipe` describes: with a discriminator or without. For the arguments see `PixelStage`.
 
     Raises:
-        SettingsError: losses or discriminator that there are not, or that do not fit the patches.
+        SettingsError: losses or discriminator that there are not, or that do not fit the patches; a batch that cannot
+            be shared out evenly.
         TrainingError: VGG19's weights cannot be had.
     """
+    batch, pieces = recipe.data.batch, recipe.run.accumulate
+    if batch % (ranks.world * pieces):  # pieces of different sizes would weigh differently
+        raise SettingsError(
+            f"data.batch {batch} does not divide into run.accumulate {pieces} equal pieces in each of"
+            f" {ranks.world} processes",
+            hint=f"a multiple of {ranks.world * pieces}",
+        )
     kind = PixelStage if recipe.discriminator.kind == "none" else GanStage
-    return kind(recipe, generator, ranks)
+    side = recipe.data.patch * recipe.network.scale
+    least = max(
+        least_side(recipe.loss.perceptual_layers) if recipe.loss.perceptual_weight else 1,
+        UNetDiscriminator.LEAST_SIDE if recipe.discriminator.kind == "unet" else 1,
+    )
+    if side < least:
+        raise SettingsError(
+            f"targets of {side} pixels are too small for the losses: they need {least}",
+            hint=f"data.patch {-(-least // recipe.network.scale)} or more",
+        )
+    return kind(recipe, generator, ranks, progress)
 
 
-def _build_perceptual(loss: LossSettings, ranks: Ranks) -> PerceptualLoss:
+def _build_perceptual(loss: LossSettings, ranks: Ranks, progress: Progress | None) -> PerceptualLoss:
     weights: Path | Literal["random"] | None = Path(loss.perceptual_weights) if loss.perceptual_weights else None
     if loss.perceptual_weights == "random":
         weights = "random"
-    return ranks.place(PerceptualLoss(loss.perceptual_layers, loss.perceptual_criterion, weights))
+    show = show_download(progress, "VGG19") if progress else None
+    return ranks.place(PerceptualLoss(loss.perceptual_layers, loss.perceptual_criterion, weights, progress=show))
 
 
 def _build_discriminator(settings: DiscriminatorSettings, patch_size: int) -> nn.Module:

@@ -26,7 +26,7 @@ from vsr.training.recipe import Recipe
 from vsr.training.run_folder import RunFolder
 from vsr.training.stages import build_stage
 from vsr.training.stopping import StopRequest
-from vsr.training.validation import ValidationSet, find_sets, measure
+from vsr.training.validation import ValidationSet, find_sets, mean_psnr, measure
 
 __all__ = ["STOPPED", "Training"]
 
@@ -41,31 +41,45 @@ class Training:
         pictures: to learn from.
         folder: where results go; only the first of several processes writes there.
         say: hears single lines for the user.
+        resume: go back to the newest checkpoint of the folder; where there is none, stay at the beginning.
+        progress: hears about downloads.
 
     Attributes:
         step: optimizer steps done.
         losses: means of the last line written; `scores`: of the last validation.
         num_skipped: steps of this process whose losses or gradients were not finite.
-        note: the losses in short, for the progress bar.
+
+    Raises:
+        SettingsError: parts of the recipe do not fit together.
+        TrainingError: weights to begin with, VGG19, or a checkpoint of this recipe and data to go on from is not there.
     """
 
     def __init__(
-        self, recipe: Recipe, ranks: Ranks, pictures: Pictures, folder: RunFolder, say: Callable[[str], None]
+        self,
+        recipe: Recipe,
+        ranks: Ranks,
+        pictures: Pictures,
+        folder: RunFolder,
+        say: Callable[[str], None],
+        *,
+        resume: bool = False,
+        progress: Progress | None = None,
     ) -> None:
         self.recipe, self._ranks, self._pictures, self._folder, self._say = recipe, ranks, pictures, folder, say
         self._device = ranks.device
+        saved = self._load_newest() if resume else None
         torch.manual_seed(recipe.run.seed)
         generator = build_generator(recipe.network)
-        if recipe.run.pretrained:
+        if recipe.run.pretrained and saved is None:  # a run that goes on needs that file no more
             load_pretrained(generator, recipe.run.pretrained)
         self._generator = ranks.place(generator)
         self._average = Average(self._generator, recipe.optimizer.ema)
         if recipe.run.checkpointing:
             save_memory(self._generator)
-        self._stage = build_stage(recipe, self._generator, ranks)
+        self._stage = build_stage(recipe, self._generator, ranks, progress)
         for note in self._stage.notes:
             say(note)
-        self.step, self.num_skipped, self.note = 0, 0, ""
+        self.step, self.num_skipped = 0, 0
         self.losses: dict[str, float] = {}
         self.scores: dict[str, dict[str, float]] = {}
         self._best = float("-inf")
@@ -73,11 +87,18 @@ class Training:
         self._rows: list[torch.Tensor] = []  # losses of the steps since the last line, on the device
         self._earlier, self._started = 0.0, time.monotonic()
         self._validated = -1
+        if saved is not None:
+            self._restore(saved)
 
     @property
     def seconds(self) -> float:
         """Wall clock, over all resumes."""
         return self._earlier + time.monotonic() - self._started
+
+    @property
+    def note(self) -> str:
+        """The losses in short, for the progress bar."""
+        return ", ".join(f"{name} {value:.4g}" for name, value in self.losses.items())
 
     @property
     def flops_per_image(self) -> float:
@@ -98,7 +119,6 @@ class Training:
         self._sets: list[ValidationSet] = []
         self._logbook = None
         if first:
-            self._folder.claim({"data": self._pictures.fingerprint, "num_pictures": len(self._pictures)})
             self._sets = find_sets(
                 data,
                 recipe.data.validation,
@@ -106,6 +126,7 @@ class Training:
                 kernel=recipe.data.kernel,
                 degrade=build_degradation(recipe.degradation),
             )
+            self._folder.claim(data=self._pictures.fingerprint, num_pictures=len(self._pictures))
             self._logbook = Logbook(
                 self._folder.path, start=self.step, tensorboard=recipe.run.tensorboard, say=self._say
             )
@@ -157,6 +178,10 @@ class Training:
 
     # --- looking at it ---
 
+    def num_unlogged_skips(self) -> int:
+        """Steps since the last line of the losses that were skipped."""
+        return sum(bool(row[-1] > 0) for row in self._rows)
+
     def log(self, images_per_second: float, data_wait: float) -> None:
         """Write the means of the losses since the last line, and count the steps that were skipped.
 
@@ -164,13 +189,11 @@ class Training:
             TrainingError: too many steps in a row were skipped.
         """
         first_step = self.step - len(self._rows)
-        rows = self._ranks.mean(torch.stack(self._rows)).double().cpu()
-        self._rows = []
+        rows, self._rows = self._ranks.mean(torch.stack(self._rows)).double().cpu(), []
         skipped = (rows[:, -1] > 0).tolist()
         means = rows[rows[:, -1] == 0, :-1].mean(0).tolist()
         if not all(skipped):
             self.losses = dict(zip(self._stage.names[:-1], means, strict=True))
-        self.note = ", ".join(f"{name} {value:.4g}" for name, value in self.losses.items())
         rate = self._stage.rate(self.step - 1)
         if self._logbook is not None:
             finite = {} if all(skipped) else self.losses
@@ -230,7 +253,7 @@ class Training:
         """A checkpoint of this step, the best so far if the last validation says so."""
         if not self._ranks.is_first:
             return
-        mean = _mean_psnr(self.scores) if self._validated == self.step else float("-inf")
+        mean = mean_psnr(self.scores) if self._validated == self.step else float("-inf")
         is_best, self._best = mean > self._best, max(mean, self._best)
         self._folder.checkpoints.save(self.step, self.state_dict(), is_best=is_best)
 
@@ -254,17 +277,15 @@ class Training:
             "scores": self.scores,
         }
 
-    def restore(self) -> None:
-        """Go back to the newest checkpoint; stay at the beginning where there is none.
-
-        Raises:
-            TrainingError: there are checkpoints, but none can be read or fits.
-        """
+    def _load_newest(self) -> dict[str, Any] | None:
         state = self._folder.checkpoints.load_newest(self._say)
         if state is None:
             self._say("there is no checkpoint to go on from: beginning at step 0")
-            return
-        self._folder.check_recipe(state["recipe"])
+        else:
+            self._folder.check_same(state["recipe"], state["data"], self._pictures.fingerprint)
+        return state
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self._generator.load_state_dict(state["generator"])
         self._average.load_state_dict(state["average"])
         self._stage.load_state_dict(state["stage"])
@@ -276,8 +297,3 @@ class Training:
         self._best, self._bad_in_row, self.num_skipped = state["best"], state["bad_in_row"], state["num_skipped"]
         self.losses, self.scores = state["losses"], state["scores"]
         self._say(f"going on from step {self.step}")
-
-
-def _mean_psnr(scores: Mapping[str, Mapping[str, float]]) -> float:
-    figures = [values["psnr_y"] for values in scores.values()]
-    return sum(figures) / len(figures) if figures else float("-inf")

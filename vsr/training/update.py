@@ -18,8 +18,8 @@ __all__ = ["Update"]
 class Update:
     """One module and its optimizer.
 
-    A step whose loss or gradient is not finite leaves weights and moments as they were. That is decided on the device
-    (the fused optimizers take a flag): no step waits for the processor to read a number.
+    A step whose loss or gradient is not finite leaves weights, buffers and moments as they were. That is decided on the
+    device (the fused optimizers take a flag): no step waits for the processor to read a number.
 
     Args:
         module: its parameters are those that learn.
@@ -41,6 +41,9 @@ class Update:
         self._settings, self._steps, self._ranks = settings, steps, ranks
         self._parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.optimizer = _build_optimizer(self._parameters, settings)
+        # Batch norm takes NaN into its running statistics before anybody sees the loss, and would never lose it again.
+        self._buffers = [buffer for buffer in module.buffers() if buffer.is_floating_point()]
+        self._kept = [buffer.clone() for buffer in self._buffers]
         self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=precision == "fp16")
 
     def rate(self, step: int) -> float:
@@ -63,11 +66,14 @@ class Update:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate(step)
-        if self._scaler.is_enabled():
-            self._scaler.unscale_(self.optimizer)
+        loss = self._ranks.mean(loss.detach().clone())  # not finite anywhere is not finite everywhere
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        if self._scaler.is_enabled():
+            # It looks at gradients alone, and that of an L1 may be finite where the loss is not.
+            gradients[0].add_(0 * loss)
+            self._scaler.unscale_(self.optimizer)
         norm = torch.stack(torch._foreach_norm(gradients)).norm()
-        skipped = self._ranks.any(1 - torch.isfinite(norm + loss.detach()).float())
+        skipped = 1 - torch.isfinite(norm + loss).float()
         if self._settings.clip:
             torch._foreach_mul_(gradients, (self._settings.clip / (norm + 1e-6)).clamp(max=1.0))
         if self._scaler.is_enabled():
@@ -81,12 +87,18 @@ class Update:
             optimizer.found_inf = skipped
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        for buffer, kept in zip(self._buffers, self._kept, strict=True):
+            kept.copy_(torch.where(skipped > 0, kept, buffer))
+            buffer.copy_(kept)
         return skipped
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state`; the module has got its weights and buffers already."""
+        for kept, buffer in zip(self._kept, self._buffers, strict=True):
+            kept.copy_(buffer)
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from vsr.model.upscaler import Upscaler
 from vsr.training.degradation import Degrade
 from vsr.training.pictures import Pairs, load_pairs
 
-__all__ = ["ValidationSet", "find_sets", "measure"]
+__all__ = ["ValidationSet", "find_sets", "mean_psnr", "measure"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,12 @@ def measure(
         psnr, ssim = (float(np.mean(column)) for column in zip(*figures, strict=True))
         scores[validation.name] = {"psnr_y": round(psnr, 4), "ssim_y": round(ssim, 5)}
     return scores
+
+
+def mean_psnr(scores: Mapping[str, Mapping[str, float]]) -> float:
+    """Over all sets of `measure`; minus infinity where there are none."""
+    figures = [values["psnr_y"] for values in scores.values()]
+    return sum(figures) / len(figures) if figures else float("-inf")
 
 
 def _round(picture_CHW: Tensor) -> Tensor:
