@@ -9,7 +9,7 @@ from torch import Tensor
 
 # ITU-R BT.601 luma of non-linear RGB in 0..1, limited range, as MATLAB's rgb2ycbcr and the papers compute it:
 # Y = (16 + 65.481 R + 128.553 G + 24.966 B) / 255.
-_LUMA_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+LUMA_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 _LUMA_OFFSET = 16 / 255
 
 _SSIM_WINDOW = 11
@@ -139,7 +139,7 @@ def luma_bt601(frames_3HW: Tensor) -> Tensor:
     """...3HW RGB in 0..1 to ...1HW luma in 16/255..235/255, float64."""
     if frames_3HW.shape[-3] != 3:
         raise ValueError(f"luma needs RGB, not a tensor of shape {tuple(frames_3HW.shape)}")
-    weights = torch.tensor(_LUMA_BT601, dtype=torch.float64, device=frames_3HW.device).view(3, 1, 1)
+    weights = torch.tensor(LUMA_BT601, dtype=torch.float64, device=frames_3HW.device).view(3, 1, 1)
     return (frames_3HW.double() * weights).sum(dim=-3, keepdim=True) + _LUMA_OFFSET
 
 

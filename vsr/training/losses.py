@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vsr.errors import SettingsError
+from vsr.metrics import LUMA_BT601
 
 __all__ = ["CHARBONNIER_EPSILON", "PIXEL_LOSSES", "ColorConsistencyLoss", "PixelLoss", "at_least_float32"]
 
@@ -15,17 +16,13 @@ PIXEL_LOSSES = ("l1", "charbonnier", "mse")
 # Lai et al., LapSRN (CVPR 2017), section 3.3, for pictures in 0..1.
 CHARBONNIER_EPSILON = 1e-3
 
-# ITU-R BT.601 luma of RGB 0..1, limited range: the weights of vsr.metrics.luma_bt601. Its offset drops out of every
-# difference, so that the loss on Y is what the papers' PSNR on Y measures.
-_LUMA_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)
-
 
 class PixelLoss(nn.Module):
     """Mean over all values of a penalty of the difference d of two pictures.
 
     "l1": abs(d). "charbonnier": sqrt(d² + eps²), which is `l1` made smooth around zero (its least value is eps, not 0).
     "mse": d². With `luma_weight` w the loss is (1 - w) times that of RGB plus w times that of luma (BT.601, in
-    16/255..235/255), which is the only thing that PSNR on Y sees.
+    16/255..235/255), which is the only thing that PSNR on Y sees; its offset drops out of every difference.
 
     Args:
         kind: one of `PIXEL_LOSSES`.
@@ -138,4 +135,4 @@ def _luma(picture_BCHW: Tensor) -> Tensor:
     if picture_BCHW.shape[1] != 3:
         raise ValueError(f"luma needs RGB, not a tensor of shape {tuple(picture_BCHW.shape)}")
     red, green, blue = picture_BCHW.unbind(1)
-    return _LUMA_BT601[0] * red + _LUMA_BT601[1] * green + _LUMA_BT601[2] * blue
+    return LUMA_BT601[0] * red + LUMA_BT601[1] * green + LUMA_BT601[2] * blue
