@@ -80,6 +80,15 @@ _ENTRIES = (
         "clean film on any machine; comes with vsr",
     ),
     _embedded(
+        "fast-x2",
+        2,
+        "SRVGGNetCompact 32x8",
+        "vsr-fast-x2.safetensors",
+        319384,
+        "6a0ba75b85eccbecf8031219a308550c9e48187d45e8cf8fcb4669226c7cb3ef",
+        "as fast, twice the size; taken by itself up to --scale 2",
+    ),
+    _embedded(
         "realtime",
         4,
         "SRVGGNetCompact 32x4",
