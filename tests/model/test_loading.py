@@ -190,7 +190,7 @@ def test_network_that_nobody_knows(spandrel: ModuleType, tmp_path: Path) -> None
 def test_names_and_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no model called 'fasst'") as caught:
         load_model("fasst")
-    assert caught.value.hint == "did you mean fast?"
+    assert caught.value.hint == "did you mean fast or fast-x2?"
     with pytest.raises(ModelError, match="not on this machine"):
         load_model("bsrgan-x2", download=False)
     with pytest.raises(WeightsError, match="does not exist"):
