@@ -111,8 +111,8 @@ _ENTRIES = (
         4,
         "SRVGGNetCompact 64x16",
         "vsr-quality-x4.safetensors",
-        1249600,
-        "f80764af77941519f679c2f1d39cd0a2847099cc67f2c3140fab915e27d0049c",
+        2492544,
+        "822b0c27e801ae6f2d47e4625f6430f01149fa0df70f0eaee149a3408e546261",
         "clean film: the most faithful of the embedded, three times the work of fast",
     ),
     _published(
