@@ -2,7 +2,7 @@
 
 Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024); the scale of a step as in Liu et al.,
 Muon is scalable for LLM training (2025). Neither speaks of super-resolution: here it was measured. A compact network
-of 32 features learns in 1,500 steps what Adam needs several times as many for (figures in the README's section on training).
+of 32 features learns in 1,500 steps what Adam needs several times as many for (figures: the README's part on training).
 """
 
 from __future__ import annotations
