@@ -17,16 +17,35 @@ from typing import Any
 
 from vsr.errors import SettingsError
 
-__all__ = ["CODECS", "DEVICES", "PRECISIONS", "Preset", "Settings", "list_presets", "load_preset", "parse_time"]
+__all__ = [
+    "CODECS",
+    "DECODERS",
+    "DEVICES",
+    "ENCODERS",
+    "ENGINES",
+    "FLOAT_PRECISIONS",
+    "PRECISIONS",
+    "Preset",
+    "Settings",
+    "list_presets",
+    "load_preset",
+    "parse_time",
+]
 
 CODECS = ("h264", "hevc", "av1", "prores", "ffv1")
-PRECISIONS = ("auto", "fp32", "fp16", "bf16")
-DEVICES = "auto, cpu, cuda, cuda:N, mps"
+FLOAT_PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+PRECISIONS = (*FLOAT_PRECISIONS, "int8")
+ENGINES = ("auto", "torch", "openvino", "tensorrt")
+DECODERS = ("auto", "software", "nvdec", "dali")
+ENCODERS = ("auto", "software", "nvenc")
+DEVICES = "auto, cpu, cuda, cuda:N, mps, or several: cuda:0,cuda:1"
 MAX_SCALE = 16
 MAX_SECONDS = 10_000_000  # 115 days; times stay within 64-bit ticks
 
 # What a preset file may set; everything else belongs to one run, not to a way of working.
-PRESET_KEYS = ("description", "model", "scale", "codec", "crf", "encoder_preset", "tile", "batch", "precision")
+PRESET_KEYS = (
+    "description", "model", "scale", "codec", "crf", "encoder_preset", "tile", "batch", "precision", "engine", "reuse",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +68,12 @@ class Settings:
     Attributes:
         model: embedded name, catalogue name or weights file.
         scale: output size over input size; None: the network's own factor.
-        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
-        precision: "auto", "fp32", "fp16" or "bf16".
+        device: "auto", "cpu", "cuda", "cuda:N", "mps", or several GPUs that share a film: "cuda:0,cuda:1".
+        precision: "auto", "fp32", "fp16", "bf16" or "int8" (calibrated on the film, CPU only).
+        engine: what runs the network: "auto", "torch", "openvino" (int8 on a CPU) or "tensorrt".
+        decoder: "auto", "software", "nvdec" or "dali".
+        encoder: "auto" (NVENC where the chip has one and the pictures are on it), "software" or "nvenc".
+        reuse: regions that are bit-identical to the frame before are not computed again.
         tile: "auto", "off" or the side of a tile in source pixels.
         batch: "auto" or the number of frames per network call.
         codec: "h264", "hevc", "av1", "prores" or "ffv1".
@@ -66,6 +89,10 @@ class Settings:
     scale: float | None = None
     device: str = "auto"
     precision: str = "auto"
+    engine: str = "auto"
+    decoder: str = "auto"
+    encoder: str = "auto"
+    reuse: bool = True
     tile: str | int = "auto"
     batch: str | int = "auto"
     codec: str = "h264"
@@ -80,8 +107,15 @@ class Settings:
     def __post_init__(self) -> None:
         _check_choice("codec", self.codec, CODECS)
         _check_choice("precision", self.precision, PRECISIONS)
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", self.device):
+        _check_choice("engine", self.engine, ENGINES)
+        _check_choice("decoder", self.decoder, DECODERS)
+        _check_choice("encoder", self.encoder, ENCODERS)
+        if not isinstance(self.reuse, bool):
+            raise SettingsError(f"reuse {self.reuse!r} is not true or false")
+        if not re.fullmatch(r"auto|cpu|mps|cuda|cuda:\d+(,cuda:\d+)*", self.device):
             raise SettingsError(f"device {self.device!r} is not one of {DEVICES}")
+        if len(set(self.devices)) < len(self.devices):
+            raise SettingsError(f"device {self.device!r} names a GPU twice")
         for name in ("scale", "crf"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
@@ -107,6 +141,11 @@ class Settings:
                     f"drop {name!r} names no stream",
                     hint="a stream number of `vsr probe`, or audio, subtitle, data, attachment, cover, video",
                 )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The devices that share the work; mostly one."""
+        return tuple(self.device.split(","))
 
     @classmethod
     def from_options(cls, preset: str | os.PathLike[str] | None = None, **options: Any) -> Settings:

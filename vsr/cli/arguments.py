@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vsr import __version__
-from vsr.settings import CODECS, PRECISIONS
+from vsr.settings import CODECS, DECODERS, ENCODERS, ENGINES, FLOAT_PRECISIONS, PRECISIONS
 
 __all__ = ["build_parser"]
 
@@ -65,8 +65,15 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=float, metavar="N", help="output size over input size (default: the network's)")
     parser.add_argument("--preset", metavar="NAME|FILE", help="a way of working: `vsr presets list`")
     parser.add_argument("--model", metavar="NAME|FILE", help="a network: `vsr models list`, or a weights file")
-    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps, or cuda:0,cuda:1")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: auto (half precision where it is fast)")
+    parser.add_argument("--engine", choices=ENGINES, help="what runs the network (default: auto)")
+    parser.add_argument("--decoder", choices=DECODERS, help="what decodes the film (default: auto)")
+    parser.add_argument("--encoder", choices=ENCODERS, help="NVENC where it is to be had, or software (default: auto)")
+    parser.add_argument(
+        "--no-reuse", dest="reuse", action="store_false", default=None,
+        help="compute every frame whole, also where it repeats the one before",
+    )  # fmt: skip
     parser.add_argument("--tile", type=_word_or_count, metavar="auto|off|N", help="side of a tile in source pixels")
     parser.add_argument("--batch", type=_word_or_count, metavar="auto|N", help="frames per network call")
     parser.add_argument("--codec", choices=CODECS, help="default: h264")
@@ -150,7 +157,7 @@ def _add_evaluate(
     parser.add_argument("--frames", type=int, metavar="N", help="of a film, only so many from the beginning")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument(
-        "--precision", default="fp32", choices=PRECISIONS, help="of the networks (default: fp32, as in papers)"
+        "--precision", default="fp32", choices=FLOAT_PRECISIONS, help="of the networks (default: fp32, as in papers)"
     )
     parser.add_argument(
         "--time", action="store_true", help="also measure each network: ms per 480x270 frame in the device's precision"

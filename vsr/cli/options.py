@@ -9,8 +9,8 @@ from vsr.settings import Settings
 __all__ = ["read_settings"]
 
 _KEYS = (
-    "scale", "model", "device", "precision", "tile", "batch", "codec", "crf", "encoder_preset", "start", "duration",
-    "overwrite", "drop", "allow_corrupt",
+    "scale", "model", "device", "precision", "engine", "decoder", "encoder", "reuse", "tile", "batch", "codec", "crf",
+    "encoder_preset", "start", "duration", "overwrite", "drop", "allow_corrupt",
 )  # fmt: skip
 
 
