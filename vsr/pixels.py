@@ -7,6 +7,7 @@ arguments and may run in several threads at once.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,15 +20,19 @@ from torch.utils.dlpack import from_dlpack
 
 from vsr.chroma import decimate, interpolate
 from vsr.errors import SettingsError, SourceError
+from vsr.planar import PlaneCodes, Planes
 from vsr.video.color import MATRIX_RGB, RANGE_FULL, ColorTags
 from vsr.video.matrix import decoding_matrix, encoding_matrix, quantise
 from vsr.video.pixel_format import ChromaSiting, PixelFormat, describe_format
 from vsr.video.planes import Samples, has_alpha, view_samples
 
-__all__ = ["ChromaSiting", "frames_to_tensor", "has_alpha", "tensor_to_frames"]
+__all__ = ["ChromaSiting", "describe_planes", "frames_to_tensor", "has_alpha", "make_frame", "tensor_to_frames"]
 
 # Layouts of CUDA frames that PyAV hands out without a copy: bits, shift.
 _CUDA_LAYOUTS = {"nv12": (8, 0), "p010le": (10, 6), "p016le": (16, 0)}
+
+# Three planes, nothing interleaved; the byte order of the machines that vsr runs on.
+_PLANAR_YUV = re.compile(r"yuvj?4\d\dp(\d+le)?")
 
 _RGB_WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
@@ -108,6 +113,48 @@ def tensor_to_frames(
     elif tags.matrix == MATRIX_RGB and pixel_format.chroma != "444":
         raise SettingsError(f"pixel format {pix_fmt!r} cannot hold RGB", hint="give the tags a matrix, such as BT.709")
     return [_encode(rgb_CHW, pixel_format, tags, siting) for rgb_CHW in frames_BCHW]
+
+
+def describe_planes(pix_fmt: str, tags: ColorTags, *, siting: ChromaSiting = ChromaSiting.LEFT) -> PlaneCodes | None:
+    """How the codes of `tensor_to_frames` come about, for whoever makes them himself; None where the format is none of
+    three whole planes of Y'CbCr in the machine's own byte order.
+
+    Raises:
+        SettingsError, SourceError: as `tensor_to_frames`.
+    """
+    pixel_format = describe_format(pix_fmt)
+    if pixel_format.is_rgb or not _PLANAR_YUV.fullmatch(pix_fmt) or tags.matrix == MATRIX_RGB:
+        return None
+    color_range = RANGE_FULL if pixel_format.is_full_range else tags.range
+    codes = quantise(pixel_format.bits, color_range, tags.matrix)
+    return PlaneCodes(
+        encoding_matrix(tags.matrix),
+        codes.luma_scale,
+        codes.luma_offset,
+        codes.chroma_scale,
+        codes.chroma_offset,
+        codes.peak,
+        *pixel_format.subsampling,
+        *siting.is_cosited,
+    )
+
+
+def make_frame(width: int, height: int, pix_fmt: str, tags: ColorTags) -> tuple[av.VideoFrame, Planes]:
+    """A fresh frame in system memory with its colour tags set, and its three planes, to be filled in place.
+
+    Args:
+        pix_fmt: one that `describe_planes` describes.
+    """
+    frame = _new_frame(width, height, pix_fmt, tags)
+    luma, blueness, redness = (torch.from_numpy(component) for component in view_samples(frame).components)
+    return frame, (luma, blueness, redness)
+
+
+def _new_frame(width: int, height: int, pix_fmt: str, tags: ColorTags) -> av.VideoFrame:
+    frame = av.VideoFrame(width, height, pix_fmt)
+    frame.color_range, frame.colorspace = tags.range, tags.matrix
+    frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
+    return frame
 
 
 def _decode(
@@ -194,14 +241,12 @@ def _upsample(
 
 def _encode(rgb_CHW: Tensor, pixel_format: PixelFormat, tags: ColorTags, siting: ChromaSiting) -> av.VideoFrame:
     height, width = rgb_CHW.shape[1:]
-    frame = av.VideoFrame(width, height, pixel_format.name)
+    frame = _new_frame(width, height, pixel_format.name, tags)
     samples = view_samples(frame)
     if not samples.is_view or pixel_format.is_float or pixel_format.bits > 16:
         raise SettingsError(
             f"pixel format {pixel_format.name!r} cannot be written", hint="use a planar one, such as yuv420p10le"
         )
-    frame.color_range, frame.colorspace = tags.range, tags.matrix
-    frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
     color_range = RANGE_FULL if pixel_format.is_full_range else tags.range
     codes = quantise(pixel_format.bits, color_range, tags.matrix)
     weights = _RGB_WEIGHTS if pixel_format.is_rgb else encoding_matrix(tags.matrix)

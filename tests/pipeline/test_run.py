@@ -15,7 +15,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-import torch
 
 import films
 import vsr
@@ -57,19 +56,24 @@ def test_a_film_grows_and_keeps_its_frames_times_and_sound(film: films.Film, tin
 
 
 def test_the_pictures_are_those_of_the_network(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
-    """Lossless in, lossless out: the file holds what the Upscaler gives for the same frame, to the last code."""
+    """Lossless in, lossless out: the file holds what the network gives for the same frame.
+
+    Not to the last code: planes are made without an RGB picture in between, in sums of another order.
+    """
     from vsr.pixels import frames_to_tensor, tensor_to_frames
     from vsr.video.encoding import output_colors
 
     film = make_film(films.silent, "film.mkv", codec="ffv1")
     output = tmp_path / "larger.mkv"
     vsr.upscale(film.path, output, model=str(tiny_weights), codec="ffv1", precision="fp32")
-    upscaler = Upscaler(vsr.load_model(str(tiny_weights)), precision="fp32")
+    network = vsr.load_model(str(tiny_weights)).module
     tags = output_colors(vsr.probe(film.path))
     with av.open(str(film.path)) as source, av.open(str(output)) as result:
         for before, after in zip(source.decode(video=0), result.decode(video=0), strict=True):
-            (expected,) = tensor_to_frames(upscaler(frames_to_tensor([before], tags)), after.format.name, tags)
-            assert np.array_equal(expected.to_ndarray(), after.to_ndarray())
+            (expected,) = tensor_to_frames(network(frames_to_tensor([before], tags)), after.format.name, tags)
+            difference = expected.to_ndarray().astype(int) - after.to_ndarray()
+            assert abs(difference).max() <= 1
+            assert (difference != 0).mean() < 0.01
 
 
 def test_the_last_frame_of_a_film_with_b_frames_is_there(make_film: MakeFilm, tiny_weights: Path) -> None:
@@ -191,11 +195,11 @@ class Failing:
     def split(self, num_threads: int) -> list[Failing]:
         return [self] * num_threads
 
-    def __call__(self, frames_BCHW: torch.Tensor) -> torch.Tensor:
+    def fill(self, *arguments: Any) -> None:
         if self.left == 0:
             raise self.error
         self.left -= 1
-        return self.upscaler(frames_BCHW)
+        self.upscaler.fill(*arguments)
 
 
 def test_a_failing_network_names_file_and_time_and_leaves_nothing(

@@ -6,16 +6,18 @@ import copy
 import math
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vsr.errors import Interrupted, ProcessingError, SettingsError
 from vsr.model.memory import Cost, is_out_of_memory, keep_freed_memory, measure_cost
 from vsr.model.network import Network
-from vsr.model.precision import DTYPES, Precision, choose_precision, measure_free_memory, resolve_device
+from vsr.model.placement import PlacedModule, can_make_planes, place_network
+from vsr.model.precision import Precision, choose_precision, measure_free_memory, resolve_device
 from vsr.model.resample import resample, scale_side
 from vsr.model.tiling import (
     MIN_TILE,
@@ -27,6 +29,7 @@ from vsr.model.tiling import (
     choose_tile,
     plan_tiles,
 )
+from vsr.planar import PlaneCodes, PlaneFiller, Planes
 from vsr.settings import MAX_SCALE
 
 # Part of the free memory that activations may take; the rest is for kernels' workspaces, frames in queues, others.
@@ -95,8 +98,10 @@ class Upscaler:
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
         self._cost: Cost | None = None
-        self._module = self._place(self.precision)
-        self._module_fp32: nn.Module | None = self._module if self.precision == "fp32" else None
+        self._placing = threading.Lock()
+        self._placed: dict[tuple[Precision, PlaneCodes | None], PlacedModule] = {}  # siblings share it
+        self._fillers: dict[PlaneCodes, PlaneFiller] = {}
+        self._place()
         self._stream = _make_stream(self.device) if self.device.type == "cuda" else None
         if precision not in ("auto", "fp32") and self.precision == "fp32":
             self.warnings.append(f"{network.name} is not safe in {precision}: fp32 is used")
@@ -110,6 +115,7 @@ class Upscaler:
         for sibling in siblings:
             sibling._memory_share = MEMORY_SHARE / num_threads
             sibling._planned_for = None
+            sibling._fillers = {}
         return siblings
 
     def for_depth(self, bits: int) -> Upscaler:
@@ -120,10 +126,9 @@ class Upscaler:
         """
         if bits <= 8 or self.precision == "fp32" or self._precision_setting != "auto":
             return self
-        if self._module_fp32 is None:
-            self._module_fp32 = self._place("fp32")
         sibling = copy.copy(self)
-        sibling.precision, sibling._module = "fp32", self._module_fp32
+        sibling.precision = "fp32"
+        sibling._fillers = {}
         sibling._cost = sibling._planned_for = None  # a value takes more memory
         return sibling
 
@@ -144,6 +149,39 @@ class Upscaler:
             Interrupted: `cancel` or `halt` was set.
             ProcessingError: NaN or Inf even in fp32, or memory too small for the smallest tile.
         """
+        return self._call_on_stream(self._upscale, frames_BCHW)
+
+    def can_fill(self, codes: PlaneCodes) -> bool:
+        """Whether `fill` can make such planes: of networks that end in a pixel-shuffle, at their own scale."""
+        return self.scale == self.network.scale and can_make_planes(self.network, codes)
+
+    def fill(self, frames_BCHW: Tensor, codes: PlaneCodes, planes: Sequence[Planes]) -> None:
+        """Upscale a batch of frames straight to Y'CbCr planes: what `__call__` and the matrix would give, in a tenth of
+        the time that those would take besides the network.
+
+        Colours outside of the RGB cube, which `__call__` clips, are kept as far as the codes reach.
+
+        Args:
+            frames_BCHW: as `__call__` takes them.
+            codes: what `can_fill` has said yes to.
+            planes: for each frame, on `self.device`, luma of the size of the output.
+
+        Raises:
+            Interrupted, ProcessingError: as `__call__`.
+        """
+
+        def work(frames_BCHW: Tensor) -> Tensor:
+            values = self._compute(frames_BCHW, codes)
+            filler = self._fillers.setdefault(codes, PlaneFiller(codes, self.network.scale))
+            for values_NHW, frame_CHW, target in zip(values, frames_BCHW, planes, strict=True):
+                filler.fill(values_NHW, frame_CHW, target)
+            return frames_BCHW
+
+        self._call_on_stream(work, frames_BCHW)
+
+    def _call_on_stream(self, work: Callable[[Tensor], Tensor], frames_BCHW: Tensor) -> Tensor:
+        """`work` on the frames on the device; CUDA has a stream of its own for it, ordered after what the caller has
+        queued and before what he will queue."""
         if frames_BCHW.ndim != 4 or frames_BCHW.shape[1] != 3 or 0 in frames_BCHW.shape:
             raise ValueError(f"frames must be B,3,H,W and not empty, not {tuple(frames_BCHW.shape)}")
         if not frames_BCHW.is_floating_point():
@@ -151,16 +189,12 @@ class Upscaler:
         self._check_cancel()
         if self._stream is None:
             with torch.inference_mode():
-                return self._upscale(self._fetch(frames_BCHW))
-        return self._call_on_stream(frames_BCHW, self._stream)
-
-    def _call_on_stream(self, frames_BCHW: Tensor, stream: torch.cuda.Stream) -> Tensor:
-        """CUDA work on a stream of its own, ordered after what the caller has queued and before what he will queue."""
-        callers = torch.cuda.current_stream(self.device)
+                return work(self._fetch(frames_BCHW))
+        callers, stream = torch.cuda.current_stream(self.device), self._stream
         stream.wait_stream(callers)
         with torch.inference_mode(), torch.cuda.stream(stream):
             frames_BCHW = self._fetch(frames_BCHW)
-            result = self._upscale(frames_BCHW)
+            result = work(frames_BCHW)
         callers.wait_stream(stream)
         # Memory belongs to the stream it was made on; the other one must be known to use it too.
         frames_BCHW.record_stream(stream)
@@ -168,31 +202,37 @@ class Upscaler:
         return result
 
     def _upscale(self, frames_BCHW: Tensor) -> Tensor:
-        self._plan(frames_BCHW)
-        result = self._run_in_memory(self._module, frames_BCHW)
-        # One pass: NaN and Inf survive a sum. A sum of finite values that overflows costs a repeat, no more.
-        broken = ~torch.isfinite(result.sum(dim=(1, 2, 3)))
-        for index in broken.nonzero().flatten().tolist():
-            if not bool(torch.isfinite(result[index]).all()):
-                result[index] = self._repeat_in_fp32(frames_BCHW[index : index + 1])[0]
+        pictures = self._compute(frames_BCHW, None)
+        result = pictures[0] if len(pictures) == 1 else torch.cat(pictures)
         result = resample(result, *self.output_size(*frames_BCHW.shape[-2:]))
         if result.untyped_storage().data_ptr() == frames_BCHW.untyped_storage().data_ptr():
             return result.clamp(0, 1)  # a network that hands its input through must not have it changed
         return result.clamp_(0, 1)
 
-    def _repeat_in_fp32(self, frame_BCHW: Tensor) -> Tensor:
+    def _compute(self, frames_BCHW: Tensor, codes: PlaneCodes | None) -> list[Tensor]:
+        """What the network gives, finite: one tensor of all frames, or, where some had to be repeated, one of each."""
+        placed = self._place(codes)
+        self._plan(frames_BCHW)
+        result = self._run_in_memory(placed, frames_BCHW)
+        # One pass: NaN and Inf survive a sum. A sum of finite values that overflows costs a repeat, no more.
+        broken = ~torch.isfinite(result.sum(dim=(1, 2, 3), dtype=torch.float32))
+        repeats = [index for index in broken.nonzero().flatten().tolist() if not bool(result[index].isfinite().all())]
+        is_whole = codes is None and not repeats
+        results = [result] if is_whole else [result[index : index + 1] for index in range(len(result))]
+        for index in repeats:
+            results[index] = self._repeat_in_fp32(frames_BCHW[index : index + 1], codes)
+        return results if codes is None else [value[0] for value in results]
+
+    def _repeat_in_fp32(self, frame_BCHW: Tensor, codes: PlaneCodes | None) -> Tensor:
         if self.precision != "fp32":
-            if self._module_fp32 is None:
-                self._module_fp32 = self._place("fp32")
             with self._telling:
                 if self.stats.fp32_repeats == 0:
                     name = self.network.name
                     self.warnings.append(f"{self.precision} overflowed in {name}: such frames are done in fp32")
                 self.stats.fp32_repeats += 1
-            assert self._module_fp32 is not None
-            frame_BCHW = self._run_in_memory(self._module_fp32, frame_BCHW)
-            if bool(torch.isfinite(frame_BCHW).all()):
-                return frame_BCHW
+            result = self._run_in_memory(self._place(codes, "fp32"), frame_BCHW)
+            if bool(torch.isfinite(result).all()):
+                return result
         raise ProcessingError(
             f"network {self.network.name} gives NaN or Inf, in fp32 too",
             hint="its weights are broken or made for other input; try another --model",
@@ -208,7 +248,7 @@ class Upscaler:
         if self._planned_for == (batch, height, width):
             return
         self._planned_for = (batch, height, width)
-        self._cost = self._cost or measure_cost(self._module, self.device)
+        self._cost = self._cost or measure_cost(self._place().module, self.device)
         memory = measure_free_memory(self.device) * self._memory_share
         num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
         if self.device.type == "cpu":
@@ -218,12 +258,12 @@ class Upscaler:
         if self._tile_limit is not None and max(height, width) > self._tile_limit:
             self.tile = min(self.tile or self._tile_limit, self._tile_limit)
 
-    def _run_in_memory(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
+    def _run_in_memory(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
         """Run, and while memory runs out run again: frame by frame first, then in smaller tiles."""
         while True:
             portions = torch.split(frames_BCHW, self._batch_limit or len(frames_BCHW))
             try:
-                results = [self._run(module, portion) for portion in portions]
+                results = [self._run(placed, portion) for portion in portions]
                 return results[0] if len(results) == 1 else torch.cat(results)
             except (MemoryError, RuntimeError) as exc:
                 if not is_out_of_memory(exc):
@@ -253,22 +293,27 @@ class Upscaler:
 
     # --- running the network ---
 
-    def _run(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
-        """Network over whole frames or tiles: float32 at the network's own scale, not clamped."""
+    def _run(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
+        """Network over whole frames or tiles: pictures are float32 at the network's own scale, not clamped."""
         _, _, height, width = frames_BCHW.shape
         if self.tile is None or max(height, width) <= self.tile:
-            return self._forward(module, frames_BCHW)
+            return self._forward(placed, frames_BCHW)
         halo, ramp = choose_overlap(self.tile, self.network.halo)
         tiles = plan_tiles(height, width, self.tile, halo, ramp=ramp, multiple=self.network.multiple)
-        scale = self.network.scale
-        result = frames_BCHW.new_zeros(frames_BCHW.shape[0], 3, height * scale, width * scale)
+        result: Tensor | None = None
         for tile in tiles:
             window = frames_BCHW[..., tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
-            self._place_tile(result, self._forward(module, window), tile)
+            output = self._forward(placed, window)
+            if result is None:
+                size = (height * placed.scale, width * placed.scale)
+                # Where tiles fade into each other they are added up, which half precision is too coarse for.
+                dtype = torch.float32 if ramp else output.dtype
+                result = torch.zeros((*output.shape[:2], *size), dtype=dtype, device=self.device)
+            self._place_tile(result, output, tile, placed.scale)
+        assert result is not None
         return result
 
-    def _place_tile(self, result: Tensor, output: Tensor, tile: Tile) -> None:
-        scale = self.network.scale
+    def _place_tile(self, result: Tensor, output: Tensor, tile: Tile, scale: int) -> None:
         kept = output[..., _times(tile.rows.crop, scale), _times(tile.cols.crop, scale)]
         target = result[
             ...,
@@ -278,28 +323,27 @@ class Upscaler:
         if not any((tile.rows.fade_in, tile.rows.fade_out, tile.cols.fade_in, tile.cols.fade_out)):
             target.copy_(kept)
             return
-        weights = self._weights(tile.rows).unsqueeze(1) * self._weights(tile.cols)
+        weights = self._weights(tile.rows, scale).unsqueeze(1) * self._weights(tile.cols, scale)
         target.addcmul_(kept, weights)
 
-    def _weights(self, span: Span) -> Tensor:
-        weights = torch.tensor(blend_weights(span, self.network.scale), dtype=torch.float32, device=self.device)
+    def _weights(self, span: Span, scale: int) -> Tensor:
+        weights = torch.tensor(blend_weights(span, scale), dtype=torch.float32, device=self.device)
         return weights / WEIGHT_ONE
 
-    def _forward(self, module: nn.Module, frames_BCHW: Tensor) -> Tensor:
+    def _forward(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
         self._check_cancel()
-        output: Tensor = module(frames_BCHW.contiguous(memory_format=torch.channels_last))
-        return output.to(torch.float32)
+        output: Tensor = placed.module(frames_BCHW.contiguous(memory_format=torch.channels_last))
+        return output if placed.makes_planes else output.to(torch.float32)
 
     # --- device ---
 
-    def _place(self, precision: Precision) -> nn.Module:
-        """A copy of the network's module on the device, that stops when asked to."""
-        module = copy.deepcopy(self.network.module)
-        module.to(device=self.device, dtype=DTYPES[precision])
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for part in module.modules():
-            part.register_forward_pre_hook(self._check_cancel)
-        return module
+    def _place(self, codes: PlaneCodes | None = None, precision: Precision | None = None) -> PlacedModule:
+        """The network on the device in the form wanted, made when it is first asked for."""
+        key = (precision or self.precision, codes)
+        with self._placing:
+            if key not in self._placed:
+                self._placed[key] = place_network(self.network, self.device, key[0], self._check_cancel, codes)
+            return self._placed[key]
 
     def _check_cancel(self, *_: Any) -> None:
         if self.halt.is_set() or (self._cancel is not None and self._cancel.is_set()):

@@ -6,12 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from vsr.errors import Interrupted, ProcessingError, SourceError, VsrError
 from vsr.model.resample import resample
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import FilmPlan
-from vsr.pixels import frames_to_tensor, tensor_to_frames
+from vsr.pixels import describe_planes, frames_to_tensor, make_frame, tensor_to_frames
 from vsr.video.color import TRANSFER_PQ, ColorTags
+from vsr.video.encoding import Encoding
 from vsr.video.pixel_format import ChromaSiting, describe_format, resolve_tags
 from vsr.video.probe import VideoInfo
 from vsr.video.reader import Picture
@@ -58,16 +61,11 @@ def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: 
         SourceError: a pixel format or matrix that cannot be read.
         ProcessingError: anything else, with the file and the time of the first picture.
     """
-    encoding = plan.output.encoding
     frames = [picture.frame for picture in group]
     try:
         tags = _read_tags(frames[0], plan.info)
         source_BCHW = frames_to_tensor(frames, tags, device=upscaler.device, siting=_guess_siting(plan.info))
-        frames_BCHW = upscaler(source_BCHW)
-        if frames_BCHW.shape[-2:] != (encoding.height, encoding.width):
-            tally.sizes_resampled.add((frames[0].width, frames[0].height))
-            frames_BCHW = resample(frames_BCHW, encoding.height, encoding.width).clamp_(0, 1)
-        larger = tensor_to_frames(frames_BCHW, encoding.pix_fmt, encoding.colors)
+        larger = _upscale(source_BCHW, upscaler, plan.output.encoding, tally)
     except (Interrupted, SourceError):
         raise
     except VsrError as exc:
@@ -78,6 +76,21 @@ def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: 
         Picture(frame, picture.pts, picture.duration, picture.time_base)
         for picture, frame in zip(group, larger, strict=True)
     ]
+
+
+def _upscale(source_BCHW: Tensor, upscaler: Upscaler, encoding: Encoding, tally: Tally) -> list[Any]:
+    height, width = encoding.height, encoding.width
+    is_resampled = upscaler.output_size(*source_BCHW.shape[-2:]) != (height, width)
+    codes = describe_planes(encoding.pix_fmt, encoding.colors)
+    if upscaler.device.type == "cpu" and codes is not None and not is_resampled and upscaler.can_fill(codes):
+        made = [make_frame(width, height, encoding.pix_fmt, encoding.colors) for _ in source_BCHW]
+        upscaler.fill(source_BCHW, codes, [planes for _, planes in made])
+        return [frame for frame, _ in made]
+    frames_BCHW = upscaler(source_BCHW)
+    if is_resampled:
+        tally.sizes_resampled.add((source_BCHW.shape[-1], source_BCHW.shape[-2]))
+        frames_BCHW = resample(frames_BCHW, height, width).clamp_(0, 1)
+    return tensor_to_frames(frames_BCHW, encoding.pix_fmt, encoding.colors)
 
 
 def _layout(picture: Picture) -> tuple[Any, ...]:
