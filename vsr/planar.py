@@ -10,22 +10,23 @@ Chroma that is co-sited with luma columns is filtered across the border of its c
 on the left are given by that cell as a value of its own (its *spill*), and at the left border of the picture, where the
 nearest column stands for what is not there, by the cell itself (its *edge*).
 
-Values of one cell, in this order: scale² of luma in raster order; then for Cb, and likewise for Cr: the samples of the
-cell in raster order, one spill and one edge for every row of them (none where nothing reaches across).
+Values of one cell, in this order: scale² of luma in raster order; the samples of Cb in raster order, those of Cr; and
+where anything reaches across, a spill for every row of Cb and of Cr, and an edge for every row of Cb and of Cr.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 __all__ = ["PlaneCodes", "PlaneFiller", "Planes", "fits_cells", "mixing_matrix"]
 
-# Samples of one band of rows, so that a band's scratch stays in a core's cache.
-_BAND_SAMPLES = 1 << 18
+# Values of one band of rows, so that a band's scratch stays in a core's cache.
+_BAND_VALUES = 1 << 18
 
 # One integer for a row of samples of a cell, by its bytes: copied as one.
 _WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -66,9 +67,9 @@ class PlaneCodes:
     @property
     def leak(self) -> float:
         """The weight of those columns."""
-        return sum(self._column_taps(-distance) for distance in range(1, self.reach + 1))
+        return sum(self.weigh_column(-distance) for distance in range(1, self.reach + 1))
 
-    def _column_taps(self, distance: int) -> float:
+    def weigh_column(self, distance: int) -> float:
         """Weight of the luma column at `distance` to the right of a chroma sample's first."""
         if self.is_across_cosited:
             return max(0, self.across - abs(distance)) / self.across**2
@@ -90,33 +91,47 @@ def mixing_matrix(codes: PlaneCodes, scale: int) -> Tensor:
     pixels = torch.eye(3 * scale**2, dtype=torch.float64).view(3, scale, scale, -1)
     weights = torch.tensor(codes.matrix, dtype=torch.float64)
     luma, *chroma = torch.einsum("pc,cijn->pijn", weights, pixels)
-    values = [luma.flatten(0, 1) * codes.luma_scale]
+    samples, spills, edges = [luma.flatten(0, 1) * codes.luma_scale], [], []
     for plane in chroma:
         rows = plane.unflatten(0, (-1, codes.down)).mean(1) * codes.chroma_scale
-        samples = [
-            sum(
-                codes._column_taps(column - first) * rows[:, column]
-                for column in range(max(0, first - codes.reach), first + codes.across)
-            )
-            for first in range(0, scale, codes.across)
-        ]
-        values.append(torch.stack(samples, 1).flatten(0, 1))
-        if codes.reach:
-            values.append(
-                sum(codes._column_taps(-distance) * rows[:, scale - distance] for distance in range(1, codes.reach + 1))
-            )
-            values.append(codes.leak * rows[:, 0])
-    return torch.cat(values)
+        columns = []
+        for first in range(0, scale, codes.across):
+            inside = range(max(0, first - codes.reach), first + codes.across)
+            columns.append(torch.stack([codes.weigh_column(at - first) * rows[:, at] for at in inside]).sum(0))
+        samples.append(torch.stack(columns, 1).flatten(0, 1))
+        across = [codes.weigh_column(-distance) * rows[:, -distance] for distance in range(1, codes.reach + 1)]
+        if across:
+            spills.append(torch.stack(across).sum(0))
+            edges.append(codes.leak * rows[:, 0])
+    return torch.cat([*samples, *spills, *edges])
 
 
-class _Scratch(dict[tuple[str, tuple[int, ...]], Tensor]):
-    """Tensors by name and shape: fresh memory for every band would cost more than the work in it."""
+def base_matrix(codes: PlaneCodes, scale: int) -> Tensor:
+    """What makes the same values of the base picture, and rounds them: of the R'G'B' of a cell's own pixel, of 1, and,
+    where anything reaches across, of the R'G'B' of the pixel on its left.
 
-    def take(self, name: str, *shape: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-        key = (f"{name} {device} {dtype}", shape)
-        if key not in self:
-            self[key] = torch.empty(shape, dtype=dtype, device=device)
-        return self[key]
+    Spills and edges are left at zero: the pixel on the left is known here.
+
+    Returns:
+        4 or 7,N float32.
+    """
+    luma, *chroma = torch.tensor(codes.matrix, dtype=torch.float64)
+    num_rows, num_columns = scale // codes.down, scale // codes.across
+    own = [luma.expand(scale**2, 3) * codes.luma_scale]
+    offsets = [torch.full((scale**2,), codes.luma_offset)]
+    left = [torch.zeros(scale**2, 3)]
+    for weights in chroma:
+        share = torch.zeros(num_rows, num_columns, 1, dtype=torch.float64)
+        share[:, 0] = codes.leak
+        plane = (weights * codes.chroma_scale).expand(num_rows, num_columns, 3)
+        own.append(((1 - share) * plane).flatten(0, 1))
+        left.append((share * plane).flatten(0, 1))
+        offsets.append(torch.full((num_rows * num_columns,), codes.chroma_offset))
+    # What is left of rounding, once a half is added, is to cut off the fraction.
+    rows = torch.cat([torch.cat(own).T, torch.cat(offsets)[None] + 0.5, torch.cat(left).T])
+    if not codes.reach:
+        return rows[:4].to(torch.float32)
+    return torch.nn.functional.pad(rows, (0, 4 * num_rows)).to(torch.float32)
 
 
 class PlaneFiller:
@@ -127,8 +142,8 @@ class PlaneFiller:
     """
 
     def __init__(self, codes: PlaneCodes, scale: int) -> None:
-        self.codes, self.scale = codes, scale
-        self._scratch = _Scratch()
+        self._codes, self._scale = codes, scale
+        self._bands: dict[tuple[object, ...], _Band] = {}
 
     def fill(self, values_NHW: Tensor, base_CHW: Tensor, planes: Planes) -> None:
         """Make the codes of one picture and write them to `planes`.
@@ -139,76 +154,82 @@ class PlaneFiller:
             base_CHW: 3,H,W float32 R'G'B', the low-resolution picture that is repeated `scale` times and added.
             planes: uint8 or uint16 for the codes, luma H*scale,W*scale, on the same device.
         """
-        for top, bottom in self._bands(values_NHW):
-            values_HWN = values_NHW[:, top:bottom].permute(1, 2, 0)
-            base = base_CHW[:, top:bottom]
-            self._fill_luma(values_HWN, base, planes[0], top)
-            for number in (1, 2):
-                self._fill_chroma(values_HWN, base, planes[number], top, number)
-
-    def _bands(self, values_NHW: Tensor) -> Iterator[tuple[int, int]]:
         num_values, height, width = values_NHW.shape
-        rows = height if values_NHW.device.type != "cpu" else max(1, _BAND_SAMPLES // (num_values * width))
-        for top in range(0, height, rows):
-            yield top, min(top + rows, height)
+        values_HWN, base_HWC = values_NHW.permute(1, 2, 0), base_CHW.permute(1, 2, 0)
+        is_cpu = values_NHW.device.type == "cpu"
+        num_rows = max(1, _BAND_VALUES // (num_values * width)) if is_cpu else height
+        for top in range(0, height, num_rows):
+            bottom = min(top + num_rows, height)
+            key = (bottom - top, width, num_values, values_NHW.device, planes[0].dtype)
+            band = self._bands.get(key)
+            if band is None:
+                band = self._bands[key] = _Band(self._codes, self._scale, *key)
+            band.add_base(values_HWN[top:bottom], base_HWC[top:bottom])
+            band.cut()
+            band.store(planes, top)
 
-    def _fill_luma(self, values_HWN: Tensor, base_CHW: Tensor, plane: Tensor, top: int) -> None:
-        codes, side = self.codes, self.scale
-        offset = codes.luma_offset + 0.5  # what is left of rounding is to cut off the fraction
-        base = self._mix("base", base_CHW, codes.matrix[0], codes.luma_scale).add_(offset)
-        samples = self._take("luma", *values_HWN.shape[:2], side * side, like=values_HWN)
-        samples.copy_(values_HWN[..., : side * side]).add_(base.unsqueeze(-1))
-        self._store(samples.view(*samples.shape[:2], side, side), plane, top)
 
-    def _fill_chroma(self, values_HWN: Tensor, base_CHW: Tensor, plane: Tensor, top: int, number: int) -> None:
-        codes = self.codes
-        rows, columns = self.scale // codes.down, self.scale // codes.across
-        num_spills = rows if codes.reach else 0
-        first = self.scale**2 + (number - 1) * (rows * columns + 2 * num_spills)
-        values = self._take("chroma", *values_HWN.shape[:2], rows * columns + 2 * num_spills, like=values_HWN)
-        values.copy_(values_HWN[..., first : first + values.shape[-1]])
-        height, width = values.shape[:2]
-        samples = values[..., : rows * columns].view(height, width, rows, columns)
-        base = self._mix("base", base_CHW, codes.matrix[number], codes.chroma_scale).add_(codes.chroma_offset + 0.5)
-        if num_spills:
-            spill, edge = values[..., rows * columns :].view(height, width, 2, rows).unbind(-2)
-            samples[:, 1:, :, 0] += spill[:, :-1]
-            samples[:, 0, :, 0] += edge[:, 0]
-            # The base reaches across in the same way.
-            across = self._take("across", *base.shape, like=base)
-            across.copy_(base)
-            across[:, 1:].lerp_(base[:, :-1], codes.leak)
-            samples[..., 0] += across.unsqueeze(-1)
-            samples[..., 1:] += base[..., None, None]
-        else:
-            samples += base[..., None, None]
-        self._store(samples, plane, top)
+class _Band:
+    """The scratch memory of some rows of cells, and the views of it that every frame needs anew.
 
-    def _mix(self, name: str, colours_CHW: Tensor, weights: Sequence[float], scale: float) -> Tensor:
-        mixed = self._take(name, *colours_CHW.shape[1:], like=colours_CHW)
-        torch.mul(colours_CHW[0], weights[0] * scale, out=mixed)
-        for colour, weight in zip(colours_CHW[1:], weights[1:], strict=True):
-            mixed.add_(colour, alpha=weight * scale)
-        return mixed
+    Fresh memory for every band would cost more than the work in it, and so would finding the views again.
+    """
 
-    def _store(self, samples_HWij: Tensor, plane: Tensor, top: int) -> None:
-        """Clip, cut to integers, and put cells of i,j samples in their places."""
-        height, width, rows, columns = samples_HWij.shape
-        samples_HWij.clamp_(0.0, self.codes.peak)
-        cells = self._take("codes", *samples_HWij.shape, like=samples_HWij, dtype=plane.dtype)
-        if plane.device.type == "cpu":
+    def __init__(
+        self, codes: PlaneCodes, scale: int, height: int, width: int, num_values: int, device: Any, dtype: torch.dtype
+    ) -> None:
+        self._peak, self._height, self._width = codes.peak, height, width
+        self._base_matrix = base_matrix(codes, scale).to(device)
+        num_inputs = len(self._base_matrix)
+        colours = torch.ones((height, width, num_inputs), device=device)
+        self._own, self._left = colours[..., :3], colours[..., 4:]
+        self._samples = torch.empty((height, width, num_values), device=device)
+        self._values = torch.empty_like(self._samples)
+        self._codes = torch.empty_like(self._samples, dtype=dtype)
+        self._colours_rows, self._samples_rows = colours.view(-1, num_inputs), self._samples.view(-1, num_values)
+        rows, columns = scale // codes.down, scale // codes.across
+        luma, chroma = scale**2, 2 * rows * columns
+        self._is_reaching = codes.reach > 0
+        firsts = self._samples[..., luma : luma + chroma : columns]
+        spills = self._values[..., luma + chroma :]
+        self._firsts, self._spills = firsts[:, 1:], spills[:, :-1, : 2 * rows]
+        self._edge_firsts, self._edges = firsts[:, 0], spills[:, 0, 2 * rows :]
+        sizes = ((scale, scale), (rows, columns), (rows, columns))
+        starts = (0, luma, luma + chroma // 2)
+        self._cells = [
+            (self._codes[..., start : start + rows * columns].unfold(-1, columns, columns), rows, columns)
+            for start, (rows, columns) in zip(starts, sizes, strict=True)
+        ]
+
+    def add_base(self, values_HWN: Tensor, base_HWC: Tensor) -> None:
+        """All samples of the band in float32, ready to be cut to integers; behind them what is of no more use."""
+        self._own.copy_(base_HWC)
+        if self._is_reaching:
+            self._left[:, 0].copy_(base_HWC[:, 0])
+            self._left[:, 1:].copy_(base_HWC[:, :-1])
+        torch.mm(self._colours_rows, self._base_matrix, out=self._samples_rows)
+        self._values.copy_(values_HWN)
+        self._samples.add_(self._values)
+        if self._is_reaching:
+            self._firsts.add_(self._spills)
+            self._edge_firsts.add_(self._edges)
+
+    def cut(self) -> None:
+        self._samples.clamp_(0.0, self._peak)
+        if self._samples.device.type == "cpu":
             # numpy converts to integers of 8 bits three times as fast as torch does.
-            cells.numpy()[...] = samples_HWij.numpy()
+            np.copyto(self._codes.numpy(), self._samples.numpy(), casting="unsafe")
         else:
-            cells.copy_(samples_HWij)
-        target = plane[top * rows : (top + height) * rows].view(height, rows, width, columns)
-        word = _WORDS.get(columns * plane.element_size())
-        if word is not None and _is_aligned(target, columns):
-            target, cells = target.view(word), cells.view(word)
-        target.copy_(cells.transpose(1, 2))
+            self._codes.copy_(self._samples)
 
-    def _take(self, name: str, *shape: int, like: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        return self._scratch.take(name, *shape, device=like.device, dtype=dtype)
+    def store(self, planes: Planes, top: int) -> None:
+        """Put the samples in their places, the rows of a cell as one word where they are so long."""
+        for plane, (cells, rows, columns) in zip(planes, self._cells, strict=True):
+            target = plane[top * rows : (top + self._height) * rows].view(self._height, rows, self._width, columns)
+            word = _WORDS.get(columns * plane.element_size())
+            if word is not None and _is_aligned(target, columns) and _is_aligned(cells, columns):
+                target, cells = target.view(word), cells.view(word)
+            target.copy_(cells.transpose(1, 2))
 
 
 def _is_aligned(target: Tensor, columns: int) -> bool:

@@ -214,9 +214,7 @@ class Upscaler:
         placed = self._place(codes)
         self._plan(frames_BCHW)
         result = self._run_in_memory(placed, frames_BCHW)
-        # One pass: NaN and Inf survive a sum. A sum of finite values that overflows costs a repeat, no more.
-        broken = ~torch.isfinite(result.sum(dim=(1, 2, 3), dtype=torch.float32))
-        repeats = [index for index in broken.nonzero().flatten().tolist() if not bool(result[index].isfinite().all())]
+        repeats = _find_broken(result)
         is_whole = codes is None and not repeats
         results = [result] if is_whole else [result[index : index + 1] for index in range(len(result))]
         for index in repeats:
@@ -382,6 +380,15 @@ def check_tile(tile: str | int) -> str | int:
     if side < MIN_TILE:
         raise SettingsError(f"tile {tile!r} is out of range", hint=f"auto, off, or a side of {MIN_TILE} pixels or more")
     return side
+
+
+def _find_broken(result: Tensor) -> list[int]:
+    """The frames of a batch that hold NaN or Inf."""
+    # One pass, of all at once: NaN and Inf survive a sum, and one over some dimensions of bf16 would copy it on a CPU.
+    if bool(result.sum().isfinite()):
+        return []
+    # A sum of finite values may overflow.
+    return [index for index, frame in enumerate(result) if not bool(frame.isfinite().all())]
 
 
 def _make_stream(device: torch.device) -> torch.cuda.Stream:
