@@ -148,7 +148,7 @@ def test_a_frame_that_is_broken_in_half_precision_is_repeated_in_fp32() -> None:
     def break_second(_: nn.Module, inputs: object, values_BNHW: Tensor) -> None:
         values_BNHW[1, 5, 3, 3] = float("nan")
 
-    upscaler._place(codes).module.register_forward_hook(break_second)
+    upscaler._forms.place("bf16", codes).module.register_forward_hook(break_second)
     got, wanted = fill_frame(upscaler, frames_BCHW), fill_frame(exact, frames_BCHW)
     assert upscaler.stats.fp32_repeats == 1
     assert all((plane == reference).all() for plane, reference in zip(got[1], wanted[1], strict=True))

@@ -93,6 +93,7 @@ def make_upscaler(
         scale=settings.scale,
         device=settings.device,
         precision=settings.precision,
+        engine=settings.engine,
         tile=settings.tile,
         cancel=cancel,
     )

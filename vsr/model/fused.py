@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.model.compact import Compact, SlopedReLU
-from vsr.model.network import InputConv2d
+from vsr.model.network import InputConv2d, split_picture
 
 __all__ = ["FusedConv2d", "can_fuse", "fuse"]
 
@@ -49,13 +49,7 @@ class FusedInputConv2d(FusedConv2d):
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         if not self._is_split:
             return super().forward(frames_BCHW.to(torch.float32))
-        batch, channels, height, width = frames_BCHW.shape
-        # Plane by plane, and turned only then: four times as fast as writing between each other's channels.
-        parts = torch.empty((batch, 2 * channels, height, width), dtype=self.weight.dtype)
-        coarse, rest = parts[:, :channels], parts[:, channels:]
-        coarse.copy_(frames_BCHW)
-        torch.sub(frames_BCHW, coarse, out=rest)
-        parts = parts.contiguous(memory_format=torch.channels_last)
+        parts = split_picture(frames_BCHW, self.weight.dtype)
         if self._packed is None:
             self._packed = _pack(torch.cat((self.weight, self.weight), 1), self.padding, parts.shape)
         return _convolve(parts, self._packed, self.bias, self.padding, self.slope)

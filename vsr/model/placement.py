@@ -5,19 +5,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from vsr.errors import DeviceError, SettingsError
 from vsr.model.compact import Compact
 from vsr.model.fused import fuse
 from vsr.model.network import Network
+from vsr.model.openvino_body import OpenVinoBody, import_openvino
 from vsr.model.planar_compact import PlanarCompact
-from vsr.model.precision import DTYPES, Precision
+from vsr.model.precision import DTYPES, Precision, working_dtype
 from vsr.planar import PlaneCodes, fits_cells
 
-__all__ = ["PlacedModule", "can_make_planes", "place_network"]
+__all__ = ["Engine", "PlacedModule", "can_make_planes", "choose_engine", "place_network"]
+
+Engine = Literal["torch", "openvino"]
 
 
 @dataclass(frozen=True)
@@ -40,28 +44,61 @@ def can_make_planes(network: Network, codes: PlaneCodes) -> bool:
     return isinstance(network.module, Compact) and fits_cells(codes, network.scale)
 
 
+def choose_engine(name: str, network: Network, device: torch.device, precision: Precision) -> Engine:
+    """What runs `network`: the user's word, or 'auto': torch, and OpenVINO for int8.
+
+    Raises:
+        SettingsError: the precision and the engine do not go together.
+        DeviceError: the engine is not installed, or does not run such a network or on this device.
+    """
+    if name not in ("auto", "torch", "openvino"):
+        raise SettingsError(f"engine {name!r} is not one of auto, torch, openvino")
+    if precision == "int8" and name == "torch":
+        raise SettingsError("precision 'int8' needs OpenVINO", hint="leave --engine away, or use --precision auto")
+    if name == "torch" or (name == "auto" and precision != "int8"):
+        return "torch"
+    if device.type != "cpu":
+        raise DeviceError("engine 'openvino' runs on a CPU", hint="use --device cpu, or leave --engine away")
+    if not isinstance(network.module, Compact):
+        raise DeviceError(
+            f"OpenVINO runs compact networks here; {network.name} is {network.architecture}",
+            hint="leave --engine and --precision int8 away, or choose another --model",
+        )
+    import_openvino()
+    return "openvino"
+
+
 def place_network(
     network: Network,
     device: torch.device,
     precision: Precision,
     before_layer: Callable[..., Any],
+    *,
     codes: PlaneCodes | None = None,
+    engine: Engine = "torch",
+    ranges: tuple[float, ...] | None = None,
 ) -> PlacedModule:
     """A copy of `network`'s module on `device`.
 
     Args:
         before_layer: called before every layer runs; what it raises ends the run.
         codes: of the planes wanted; None for pictures.
+        ranges: what int8 is to hold, as `vsr.model.calibration.measure_ranges` finds it.
     """
     if codes is None:
         module = copy.deepcopy(network.module)
     else:
         assert isinstance(network.module, Compact)
         module = PlanarCompact(network.module, codes).eval()
-    module.to(device=device, dtype=DTYPES[precision])
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if device.type == "cpu":
-        module = fuse(module)
+    if engine == "openvino":
+        assert isinstance(module, Compact)
+        body = OpenVinoBody(module.body, working_dtype(precision), ranges if precision == "int8" else None)
+        module.register_module("body", body)
+    else:
+        module.to(device=device, dtype=DTYPES[precision])
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if device.type == "cpu":
+            module = fuse(module)
     for part in module.modules():
         part.register_forward_pre_hook(before_layer)
     return PlacedModule(module, network.scale if codes is None else 1, codes is not None)

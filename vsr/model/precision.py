@@ -15,9 +15,9 @@ import torch
 
 from vsr.errors import DeviceError
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 _DEVICES = "auto, cpu, cuda, cuda:N, mps"
 
@@ -66,13 +66,17 @@ def choose_precision(name: str, device: torch.device, *, half_safe: bool = True)
     """The precision of a user's word on a device.
 
     'auto' is bf16 on CPUs that multiply it natively, fp16 on CUDA and MPS, else fp32. A network that is not
-    `half_safe` stays in fp32 whatever was asked for.
+    `half_safe` stays in fp32 whatever was asked for. int8 is for CPUs.
 
     Raises:
         DeviceError: an unknown word, or a precision that this device does not compute in.
     """
     if name not in ("auto", *get_args(Precision)):
-        raise DeviceError(f"unknown precision {name!r}", hint="one of: auto, fp32, fp16, bf16")
+        raise DeviceError(f"unknown precision {name!r}", hint="one of: auto, fp32, fp16, bf16, int8")
+    if name == "int8" and device.type != "cpu":
+        raise DeviceError(
+            "precision 'int8' is computed on a CPU", hint="use --device cpu, or --precision fp16 on a GPU"
+        )
     if name == "fp16" and device.type == "cpu":
         raise DeviceError(
             "precision 'fp16' on a CPU runs hundreds of times slower than fp32",
@@ -89,9 +93,18 @@ def choose_precision(name: str, device: torch.device, *, half_safe: bool = True)
         return "fp16"
     if name == "bf16":
         return "bf16"
+    if name == "int8":
+        return "int8"
     if device.type == "cpu":
         return "bf16" if has_native_bf16() else "fp32"
     return "fp16"
+
+
+def working_dtype(precision: Precision) -> torch.dtype:
+    """What is computed in; with int8, what is left in floating point."""
+    if precision == "int8":
+        return torch.bfloat16 if has_native_bf16() else torch.float32
+    return DTYPES[precision]
 
 
 def has_native_bf16() -> bool:

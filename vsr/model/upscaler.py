@@ -14,21 +14,14 @@ import torch
 from torch import Tensor
 
 from vsr.errors import Interrupted, ProcessingError, SettingsError
+from vsr.model.forms import Calibration, Forms
 from vsr.model.memory import Cost, is_out_of_memory, keep_freed_memory, measure_cost
 from vsr.model.network import Network
-from vsr.model.placement import PlacedModule, can_make_planes, place_network
+from vsr.model.placement import Engine, PlacedModule, can_make_planes, choose_engine
 from vsr.model.precision import Precision, choose_precision, measure_free_memory, resolve_device
 from vsr.model.resample import resample, scale_side
-from vsr.model.tiling import (
-    MIN_TILE,
-    WEIGHT_ONE,
-    Span,
-    Tile,
-    blend_weights,
-    choose_overlap,
-    choose_tile,
-    plan_tiles,
-)
+from vsr.model.tiled import run_in_tiles
+from vsr.model.tiling import MIN_TILE, choose_tile
 from vsr.planar import PlaneCodes, PlaneFiller, Planes
 from vsr.settings import MAX_SCALE
 
@@ -36,7 +29,7 @@ from vsr.settings import MAX_SCALE
 MEMORY_SHARE = 0.6
 
 # FLOP per second of one CPU thread, cautiously, and how long one operator may take: cancelling waits for it.
-FLOPS_PER_THREAD: dict[Precision, float] = {"fp32": 40e9, "bf16": 160e9, "fp16": 40e9}
+FLOPS_PER_THREAD: dict[Precision, float] = {"fp32": 40e9, "bf16": 160e9, "fp16": 40e9, "int8": 160e9}
 MAX_OPERATOR_SECONDS = 1.0
 
 
@@ -58,15 +51,16 @@ class Upscaler:
         scale: size of the output relative to the input, 0 < scale <= 16; None for the network's own. Another scale
             than that is reached by an antialiased bicubic after the network.
         device: auto, cpu, cuda, cuda:N or mps.
-        precision: auto, fp32, fp16 or bf16.
+        precision: auto, fp32, fp16, bf16, or int8 on a CPU, which is calibrated by `calibrate`, or on the first frames.
+        engine: auto, torch or openvino.
         tile: 'auto' (whole frames if memory allows), 'off' (whole frames) or the longest side of a tile in
             low-resolution pixels, without its halo, at least 16.
         cancel: once set, the work under way ends with `Interrupted` before the network's next layer. The upscaler's own
             event `halt`, which its siblings share, does the same: for whoever runs it and has failed elsewhere.
 
     Raises:
-        DeviceError: device or precision not to be had here.
-        SettingsError: scale or tile out of range.
+        DeviceError: device, precision or engine not to be had here, or not for this network.
+        SettingsError: scale or tile out of range; precision and engine do not go together.
 
     Not thread-safe: one thread calls it at a time; `split` makes siblings for others.
     """
@@ -78,6 +72,7 @@ class Upscaler:
         scale: float | None = None,
         device: str = "auto",
         precision: str = "auto",
+        engine: str = "auto",
         tile: str | int = "auto",
         cancel: threading.Event | None = None,
     ) -> None:
@@ -87,6 +82,7 @@ class Upscaler:
         self.device = resolve_device(device)
         self._precision_setting = precision
         self.precision: Precision = choose_precision(precision, self.device, half_safe=network.half_safe)
+        self.engine: Engine = choose_engine(engine, network, self.device, self.precision)
         self.stats = UpscalerStats()
         self.warnings: list[str] = []
         self._telling = threading.Lock()  # guards the two above, which siblings share
@@ -98,10 +94,10 @@ class Upscaler:
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
         self._cost: Cost | None = None
-        self._placing = threading.Lock()
-        self._placed: dict[tuple[Precision, PlaneCodes | None], PlacedModule] = {}  # siblings share it
+        self._forms = Forms(network, self.device, self.engine, self._check_cancel)  # siblings share it
         self._fillers: dict[PlaneCodes, PlaneFiller] = {}
-        self._place()
+        if self.precision != "int8":
+            self._forms.place(self.precision)
         self._stream = _make_stream(self.device) if self.device.type == "cuda" else None
         if precision not in ("auto", "fp32") and self.precision == "fp32":
             self.warnings.append(f"{network.name} is not safe in {precision}: fp32 is used")
@@ -150,6 +146,18 @@ class Upscaler:
             ProcessingError: NaN or Inf even in fp32, or memory too small for the smallest tile.
         """
         return self._call_on_stream(self._upscale, frames_BCHW)
+
+    def calibrate(self, samples: Sequence[Tensor]) -> Calibration:
+        """Fit int8 to pictures of the film at hand, and compare it with fp32; other precisions have nothing to fit.
+
+        Args:
+            samples: B,3,H,W float32 RGB 0..1 each, from different places. Every other one is kept for comparing.
+
+        Raises:
+            ProcessingError: int8 is less than 40 dB (PSNR of the finished pictures) from fp32.
+        """
+        assert self.precision == "int8"
+        return self._forms.calibrate(samples)
 
     def can_fill(self, codes: PlaneCodes) -> bool:
         """Whether `fill` can make such planes: of networks that end in a pixel-shuffle, at their own scale."""
@@ -211,7 +219,9 @@ class Upscaler:
 
     def _compute(self, frames_BCHW: Tensor, codes: PlaneCodes | None) -> list[Tensor]:
         """What the network gives, finite: one tensor of all frames, or, where some had to be repeated, one of each."""
-        placed = self._place(codes)
+        if self.precision == "int8":
+            self._forms.ensure_calibration(frames_BCHW)
+        placed = self._forms.place(self.precision, codes)
         self._plan(frames_BCHW)
         result = self._run_in_memory(placed, frames_BCHW)
         repeats = _find_broken(result)
@@ -228,7 +238,7 @@ class Upscaler:
                     name = self.network.name
                     self.warnings.append(f"{self.precision} overflowed in {name}: such frames are done in fp32")
                 self.stats.fp32_repeats += 1
-            result = self._run_in_memory(self._place(codes, "fp32"), frame_BCHW)
+            result = self._run_in_memory(self._forms.place("fp32", codes), frame_BCHW)
             if bool(torch.isfinite(result).all()):
                 return result
         raise ProcessingError(
@@ -246,7 +256,7 @@ class Upscaler:
         if self._planned_for == (batch, height, width):
             return
         self._planned_for = (batch, height, width)
-        self._cost = self._cost or measure_cost(self._place().module, self.device)
+        self._cost = self._cost or self._measure_cost()
         memory = measure_free_memory(self.device) * self._memory_share
         num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
         if self.device.type == "cpu":
@@ -293,55 +303,22 @@ class Upscaler:
 
     def _run(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
         """Network over whole frames or tiles: pictures are float32 at the network's own scale, not clamped."""
-        _, _, height, width = frames_BCHW.shape
-        if self.tile is None or max(height, width) <= self.tile:
-            return self._forward(placed, frames_BCHW)
-        halo, ramp = choose_overlap(self.tile, self.network.halo)
-        tiles = plan_tiles(height, width, self.tile, halo, ramp=ramp, multiple=self.network.multiple)
-        result: Tensor | None = None
-        for tile in tiles:
-            window = frames_BCHW[..., tile.rows.start : tile.rows.stop, tile.cols.start : tile.cols.stop]
-            output = self._forward(placed, window)
-            if result is None:
-                size = (height * placed.scale, width * placed.scale)
-                # Where tiles fade into each other they are added up, which half precision is too coarse for.
-                dtype = torch.float32 if ramp else output.dtype
-                result = torch.zeros((*output.shape[:2], *size), dtype=dtype, device=self.device)
-            self._place_tile(result, output, tile, placed.scale)
-        assert result is not None
-        return result
 
-    def _place_tile(self, result: Tensor, output: Tensor, tile: Tile, scale: int) -> None:
-        kept = output[..., _times(tile.rows.crop, scale), _times(tile.cols.crop, scale)]
-        target = result[
-            ...,
-            tile.rows.keep_start * scale : tile.rows.keep_stop * scale,
-            tile.cols.keep_start * scale : tile.cols.keep_stop * scale,
-        ]
-        if not any((tile.rows.fade_in, tile.rows.fade_out, tile.cols.fade_in, tile.cols.fade_out)):
-            target.copy_(kept)
-            return
-        weights = self._weights(tile.rows, scale).unsqueeze(1) * self._weights(tile.cols, scale)
-        target.addcmul_(kept, weights)
+        def forward(window_BCHW: Tensor) -> Tensor:
+            self._check_cancel()
+            output: Tensor = placed.module(window_BCHW.contiguous(memory_format=torch.channels_last))
+            return output if placed.makes_planes else output.to(torch.float32)
 
-    def _weights(self, span: Span, scale: int) -> Tensor:
-        weights = torch.tensor(blend_weights(span, scale), dtype=torch.float32, device=self.device)
-        return weights / WEIGHT_ONE
-
-    def _forward(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
-        self._check_cancel()
-        output: Tensor = placed.module(frames_BCHW.contiguous(memory_format=torch.channels_last))
-        return output if placed.makes_planes else output.to(torch.float32)
+        if self.tile is None or max(frames_BCHW.shape[-2:]) <= self.tile:
+            return forward(frames_BCHW)
+        return run_in_tiles(forward, frames_BCHW, self.network, self.tile, placed.scale)
 
     # --- device ---
 
-    def _place(self, codes: PlaneCodes | None = None, precision: Precision | None = None) -> PlacedModule:
-        """The network on the device in the form wanted, made when it is first asked for."""
-        key = (precision or self.precision, codes)
-        with self._placing:
-            if key not in self._placed:
-                self._placed[key] = place_network(self.network, self.device, key[0], self._check_cancel, codes)
-            return self._placed[key]
+    def _measure_cost(self) -> Cost:
+        # Only torch's layers can be watched at work.
+        is_torch = self.engine == "torch"
+        return measure_cost(self._forms.place(self.precision).module if is_torch else self.network.module, self.device)
 
     def _check_cancel(self, *_: Any) -> None:
         if self.halt.is_set() or (self._cancel is not None and self._cancel.is_set()):
@@ -393,7 +370,3 @@ def _find_broken(result: Tensor) -> list[int]:
 
 def _make_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-
-
-def _times(part: slice, scale: int) -> slice:
-    return slice(part.start * scale, part.stop * scale)

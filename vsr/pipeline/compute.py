@@ -19,7 +19,7 @@ from vsr.video.pixel_format import ChromaSiting, describe_format, resolve_tags
 from vsr.video.probe import VideoInfo
 from vsr.video.reader import Picture
 
-__all__ = ["Tally", "compute", "group_pictures"]
+__all__ = ["Tally", "compute", "group_pictures", "read_pictures"]
 
 # Where chroma lies is not to be had from PyAV; these habits are (see ChromaSiting).
 CODECS_WITH_CENTRED_CHROMA = ("mpeg1video", "mjpeg", "mjpegb")
@@ -61,10 +61,8 @@ def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: 
         SourceError: a pixel format or matrix that cannot be read.
         ProcessingError: anything else, with the file and the time of the first picture.
     """
-    frames = [picture.frame for picture in group]
     try:
-        tags = _read_tags(frames[0], plan.info)
-        source_BCHW = frames_to_tensor(frames, tags, device=upscaler.device, siting=_guess_siting(plan.info))
+        source_BCHW = read_pictures(group, upscaler=upscaler, plan=plan)
         larger = _upscale(source_BCHW, upscaler, plan.output.encoding, tally)
     except (Interrupted, SourceError):
         raise
@@ -76,6 +74,17 @@ def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: 
         Picture(frame, picture.pts, picture.duration, picture.time_base)
         for picture, frame in zip(group, larger, strict=True)
     ]
+
+
+def read_pictures(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan) -> Tensor:
+    """Pictures of one layout as the network sees them: B,3,H,W float32 RGB, nominally 0..1, on its device.
+
+    Raises:
+        SourceError: a pixel format or matrix that cannot be read.
+    """
+    frames = [picture.frame for picture in group]
+    tags = _read_tags(frames[0], plan.info)
+    return frames_to_tensor(frames, tags, device=upscaler.device, siting=_guess_siting(plan.info))
 
 
 def _upscale(source_BCHW: Tensor, upscaler: Upscaler, encoding: Encoding, tally: Tally) -> list[Any]:

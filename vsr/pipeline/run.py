@@ -15,6 +15,7 @@ from itertools import chain
 
 from vsr.errors import Interrupted, ProcessingError
 from vsr.model.upscaler import Upscaler
+from vsr.pipeline.calibration import calibrate_on_film
 from vsr.pipeline.clock import StageClock
 from vsr.pipeline.compute import Tally, compute, group_pictures
 from vsr.pipeline.plan import FilmPlan
@@ -51,6 +52,7 @@ def upscale_film(
     clock, tally, begin = StageClock(), Tally(), time.perf_counter()
     info, output = plan.info, plan.output
     reader = Reader(info, output.window, minimal_step(output.path, info.time_base))
+    calibrated = calibrate_on_film(plan, upscaler)
     num_workers, num_threads = share_cores(upscaler, plan.num_groups)
     upscalers = upscaler.split(num_workers)
     workers = [
@@ -85,7 +87,7 @@ def upscale_film(
     finally:
         upscaler.halt.clear()
         progress.finish()
-    film_warnings = upscaler.warnings[:]
+    film_warnings = [*filter(None, [calibrated]), *upscaler.warnings]
     del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
     return _report(plan, upscaler, upscalers[0].tile, reader, writer, tally, clock, film_warnings, begin)
 
