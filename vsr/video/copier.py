@@ -20,8 +20,8 @@ from vsr.video.copied_stream import CopiedStream
 from vsr.video.faults import reading
 from vsr.video.metadata import part_metadata
 from vsr.video.probe import VideoInfo
-from vsr.video.reader import Window, seek
-from vsr.video.source import demux_known, open_film
+from vsr.video.reader import Window
+from vsr.video.source import demux_known, open_film, seek
 from vsr.video.subtitles import MOV_TEXT_HEADER, Cue, Flattener, convert_text, pack_timed_text
 from vsr.video.timing import rescale
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 
 from vsr.errors import SourceError
+from vsr.video.continuity import has_jumping_clock
 from vsr.video.faults import reading
 
-__all__ = ["LATE_STREAMS_PROBE", "address", "demux_known", "open_film"]
+__all__ = ["LATE_STREAMS_PROBE", "address", "demux_known", "open_film", "seek"]
 
 # Formats without a list of streams in front: what FFmpeg has not met when it stops looking is lost. Bytes and
 # microseconds to look at; FFmpeg's own 5 MB are a second of a good broadcast.
@@ -57,3 +59,16 @@ def demux_known(container: Any, stream: Any = None, on_late: Callable[[], None] 
     except IndexError:  # PyAV looks up the new streams in its list of the old ones, after all packets
         if on_late is not None:
             on_late()
+
+
+def seek(container: Any, stream: Any, time: Fraction, margin: Fraction = Fraction(0)) -> None:
+    """Go to the key frame of `stream` at or before `time` - `margin` seconds.
+
+    Stays at the beginning where seeking fails, and where a clock may jump: there a time names no place.
+    """
+    if has_jumping_clock(container):
+        return
+    try:
+        container.seek(int((time - margin) / stream.time_base), stream=stream, backward=True)
+    except av.error.FFmpegError:
+        return
