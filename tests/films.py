@@ -601,6 +601,16 @@ def edit_list(path: Path, num_hidden: int = 6, **changes: Any) -> Film:
     return replace(film, num_frames=24, times=film.times[num_hidden:])
 
 
+def hidden_reference(path: Path, index: int = 5) -> Film:
+    """VP8 whose packet `index` is a frame that is never shown, only referred to, as good encoders write them."""
+    film = write_film(path, codec="libvpx", options=VPX, sounds=[])
+    content = bytearray(path.read_bytes())
+    content[_video_packets(path, content)[index].start] &= ~0x10  # show_frame (RFC 6386, section 9.1)
+    path.write_bytes(bytes(content))
+    shown = [time for number, time in enumerate(film.times) if number != index]
+    return replace(film, num_frames=len(shown), times=tuple(shown))
+
+
 def repeated_times(path: Path) -> Film:
     """Matroska with MJPEG whose time stamps stand still once and run back once: 0, 40, 80, 80, 120, 100, 200 ms."""
     milliseconds = (0, 40, 80, 80, 120, 100, 200)

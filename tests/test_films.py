@@ -74,6 +74,7 @@ TIMED = [
     (films.no_duration, "a.webm"),
     (films.edit_list, "a.mp4"),
     (films.repeated_times, "a.mkv"),
+    (films.hidden_reference, "a.webm"),
 ]
 # These containers start their clock where they like: only the distances are kept.
 SHIFTED = [
@@ -299,6 +300,12 @@ def test_edit_list_hides_stored_frames(make_film: MakeFilm):
     film = make_film(films.edit_list)
     with av.open(str(film.path)) as container:
         assert container.streams.video[0].frames == film.num_frames + 6
+
+
+def test_a_reference_is_hidden(make_film: MakeFilm):
+    film = make_film(films.hidden_reference, "a.webm")
+    with av.open(str(film.path)) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) == film.num_frames + 1
 
 
 def test_times_stand_still_and_run_back(make_film: MakeFilm):

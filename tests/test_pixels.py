@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vsr.pixels
+from vsr.chroma import interpolate
 from vsr.errors import SettingsError, SourceError
 from vsr.pixels import ChromaSiting, frames_to_tensor, has_alpha, tensor_to_frames
 from vsr.video.color import RANGE_FULL, RANGE_LIMITED, ColorTags
+from vsr.video.device_frame import DeviceFrame
 from vsr.video.pixel_format import describe_format
 from vsr.video.planes import view_samples
 
@@ -300,6 +302,30 @@ def test_bands_leave_no_seam(name: str, siting: ChromaSiting, monkeypatch: pytes
         assert torch.equal(frames_to_tensor([frame], tags, siting=siting), whole)
         codes = codes_of(tensor_to_frames(colours, name, tags, siting=siting)[0])
         assert all(np.array_equal(a, b) for a, b in zip(codes, whole_codes, strict=True))
+
+
+@pytest.mark.parametrize("siting", ChromaSiting)
+@pytest.mark.parametrize("name", ["yuv420p", "yuvj420p"])
+def test_a_device_frame_is_converted_as_the_frame_it_was(name: str, siting: ChromaSiting) -> None:
+    """DALI's chroma, interpolated as centred and rounded, comes back within two codes of its own, mostly within one."""
+    frame = random_frame(name, 34, 26)
+    tags = ColorTags(1, RANGE_LIMITED)
+    luma, *others = codes_of(frame)
+    wide = [
+        interpolate(
+            interpolate(torch.from_numpy(plane).float(), -1, 34, 2, is_cosited=False), -2, 26, 2, is_cosited=False
+        )
+        for plane in others
+    ]
+    codes_HWC = torch.stack([torch.from_numpy(luma).float(), *wide], -1).round().to(torch.uint8)
+    sequence = torch.stack([torch.zeros_like(codes_HWC), codes_HWC])
+    on_device = DeviceFrame(sequence, 1, 34, 26, name, tags, pts=0, duration=1)
+    difference = (
+        frames_to_tensor([on_device], tags, siting=siting) - frames_to_tensor([frame], tags, siting=siting)
+    ).abs()
+    # A code of chroma is at most 1.86 / 224 of blue, by the matrix of BT.709.
+    assert difference.max() <= 2 * 1.86 / 224
+    assert difference.mean() <= 0.5 * 1.86 / 224
 
 
 def test_batches_dtypes_and_strides_do_not_matter() -> None:

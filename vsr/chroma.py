@@ -62,6 +62,23 @@ def decimate(samples: Tensor, dim: int, factor: int, *, is_cosited: bool) -> Ten
     return result
 
 
+def restore(samples: Tensor, dim: int) -> Tensor:
+    """Undo `interpolate` by factor 2 with centred chroma: exact, but for what rounding took in between.
+
+    Where c are the samples sought and u the given ones, u[2i] = (c[i-1] + 3 c[i]) / 4, u[2i+1] = (3 c[i] + c[i+1]) / 4;
+    hence c[i] = 3/4 (u[2i] + u[2i+1]) - 1/4 (u[2i-1] + u[2i+2]), at the edges too, since those are repeated.
+
+    Args:
+        samples: float tensor of any shape, of even size in `dim`; half of that remains.
+        dim: -1 (horizontal) or -2 (vertical).
+    """
+    first, second = _stride(samples, dim, 0, 2), _stride(samples, dim, 1, 2)
+    count = first.size(dim)
+    before = torch.cat((first.narrow(dim, 0, 1), second.narrow(dim, 0, count - 1)), dim)
+    after = torch.cat((first.narrow(dim, 1, count - 1), second.narrow(dim, count - 1, 1)), dim)
+    return (first + second) * 0.75 - (before + after) * 0.25
+
+
 def _add_tap(result: Tensor, samples: Tensor, dim: int, factor: int, distance: int, weight: float) -> None:
     """Add weight * samples[factor * i + distance] to result[i], with the nearest sample where that is outside."""
     size, count = samples.size(dim), result.size(dim)

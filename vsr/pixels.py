@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from vsr.chroma import decimate, interpolate
+from vsr.chroma import decimate, interpolate, restore
 from vsr.errors import SettingsError, SourceError
 from vsr.planar import PlaneCodes, Planes
 from vsr.video.color import MATRIX_RGB, RANGE_FULL, ColorTags
+from vsr.video.device_frame import DeviceFrame
 from vsr.video.matrix import decoding_matrix, encoding_matrix, quantise
 from vsr.video.pixel_format import ChromaSiting, PixelFormat, describe_format
 from vsr.video.planes import Samples, has_alpha, view_samples
@@ -42,7 +43,7 @@ _SERIAL_ELEMENTS = 32767
 
 @torch.no_grad()
 def frames_to_tensor(
-    frames: Sequence[av.VideoFrame],
+    frames: Sequence[av.VideoFrame | DeviceFrame],
     tags: ColorTags,
     *,
     device: torch.device | str = "cpu",
@@ -76,6 +77,9 @@ def frames_to_tensor(
     for frame, rgb_CHW in zip(frames, result, strict=True):
         if (frame.height, frame.width) != (height, width):
             raise SourceError(f"the picture changes from {width}x{height} to {frame.width}x{frame.height} in one batch")
+        if isinstance(frame, DeviceFrame):
+            _decode_device_frame(frame, tags, siting, rgb_CHW)
+            continue
         layout = frame.sw_format.name if frame.format.name == "cuda" and frame.sw_format else None
         if layout in _CUDA_LAYOUTS and rgb_CHW.is_cuda:
             _decode_cuda(frame, layout, tags, siting, rgb_CHW)
@@ -351,3 +355,13 @@ def _decode_cuda(frame: av.VideoFrame, layout: str, tags: ColorTags, siting: Chr
     components = (luma, chroma[..., 0], chroma[..., 1])
     _decode(components, describe_format(layout), (bits,) * 3, shift, tags, siting, rgb_CHW)
     default.wait_stream(current)
+
+
+def _decode_device_frame(frame: DeviceFrame, tags: ColorTags, siting: ChromaSiting, rgb_CHW: Tensor) -> None:
+    """Convert a frame of DALI: its chroma goes back to 4:2:0, for the film's own siting. Not yet run on a GPU."""
+    codes_HWC = from_dlpack(frame.codes)[frame.position]
+    planes = [restore(restore(codes_HWC[..., index].float(), -1), -2).round_() for index in (1, 2)]
+    _decode((codes_HWC[..., 0], *planes), describe_format(frame.pixel_format), (8, 8, 8), 0, tags, siting, rgb_CHW)
+    if rgb_CHW.is_cuda:
+        # DALI takes the memory back with the last frame in it, on a stream of its own that knows nothing of this one.
+        torch.cuda.current_stream(rgb_CHW.device).synchronize()

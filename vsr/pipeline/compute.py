@@ -15,7 +15,7 @@ from vsr.pipeline.plan import FilmPlan
 from vsr.pixels import describe_planes, frames_to_tensor, make_frame, tensor_to_frames
 from vsr.video.color import TRANSFER_PQ, ColorTags
 from vsr.video.encoding import Encoding
-from vsr.video.pixel_format import ChromaSiting, describe_format, resolve_tags
+from vsr.video.pixel_format import ChromaSiting, describe_format, format_inside, resolve_tags
 from vsr.video.probe import VideoInfo
 from vsr.video.reader import Picture
 
@@ -104,12 +104,19 @@ def _upscale(source_BCHW: Tensor, upscaler: Upscaler, encoding: Encoding, tally:
 
 def _layout(picture: Picture) -> tuple[Any, ...]:
     frame = picture.frame
-    return frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range)
+    return (
+        frame.width,
+        frame.height,
+        frame.format.name,
+        format_inside(frame),
+        int(frame.colorspace),
+        int(frame.color_range),
+    )
 
 
 def _read_tags(frame: Any, info: VideoInfo) -> ColorTags:
     tags = ColorTags(int(frame.colorspace), int(frame.color_range), int(frame.color_primaries), int(frame.color_trc))
-    return resolve_tags(tags, describe_format(frame.format.name), info.width, info.height)
+    return resolve_tags(tags, describe_format(format_inside(frame)), info.width, info.height)
 
 
 def _guess_siting(info: VideoInfo) -> ChromaSiting:

@@ -12,6 +12,7 @@ from vsr.errors import SettingsError
 from vsr.model.upscaler import Upscaler
 from vsr.settings import Settings
 from vsr.video.containers import choose_container, plan_streams, suffix_of
+from vsr.video.decoder_choice import DecoderChoice, choose_decoder
 from vsr.video.encoding import CODERS, choose_encoding
 from vsr.video.losses import list_losses
 from vsr.video.matrix import decoding_matrix
@@ -32,12 +33,14 @@ class FilmPlan:
     """What will be done with one film.
 
     Attributes:
+        decoder: what will decode it.
         batch: frames per network call.
         notes: what the user should know beforehand, each a sentence.
     """
 
     info: VideoInfo
     output: OutputPlan
+    decoder: DecoderChoice
     batch: int
     notes: tuple[str, ...]
 
@@ -67,18 +70,20 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
 
     Raises:
         SourceError: it is no film, cannot be decoded, or has colours that cannot be converted.
+        DeviceError: the decoder or encoder asked for is not here.
         OutputError: the output exists, cannot be written, or cannot hold what the source holds.
     """
     info = probe(source)
     _check_drop(info, settings)
     decoding_matrix(resolve_tags(info.colors, describe_format(info.pix_fmt), info.width, info.height).matrix)
+    decoder = choose_decoder(info, settings.decoder, _find_gpu(settings, upscaler))
     height, width = upscaler.output_size(info.height, info.width)
     encoding = choose_encoding(info, width, height, settings.codec, settings.crf, settings.encoder_preset)
     path = _name_output(info, output, settings, upscaler.scale)
     check_output(path, source, settings.overwrite)
     streams = plan_streams(info, suffix_of(path), settings.drop, encoding.coding)
     window = Window.of(info, settings.start, settings.duration)
-    notes = list_losses(info, encoding, streams)
+    notes = [*decoder.notes, *list_losses(info, encoding, streams)]
     if upscaler.scale != upscaler.network.scale:
         notes.append(
             f"{upscaler.network.name} enlarges {upscaler.network.scale} times; "
@@ -88,7 +93,14 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
     if free < source.stat().st_size:
         notes.append(f"only {free / 1e6:.0f} MB are free on the disk of {path.name!r}, less than the source takes")
     plan = OutputPlan(path, streams, encoding, window, settings.overwrite)
-    return FilmPlan(info, plan, _choose_batch(settings, info, upscaler), tuple(notes))
+    return FilmPlan(info, plan, decoder, _choose_batch(settings, info, upscaler), tuple(notes))
+
+
+def _find_gpu(settings: Settings, upscaler: Upscaler) -> int | None:
+    """The ordinal of the one CUDA device that computes; None where the CPU does, or several share the work."""
+    if upscaler.device.type != "cuda" or len(settings.devices) > 1:
+        return None
+    return upscaler.device.index or 0
 
 
 def _check_drop(info: VideoInfo, settings: Settings) -> None:

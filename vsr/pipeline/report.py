@@ -25,6 +25,8 @@ class Report:
         stage_seconds: working time per stage.
         peak_memory_bytes: largest resident size of this process so far.
         damaged: the source was damaged and pictures may be missing.
+        decoder: what really decoded: "software", "nvdec", "dali", or two of them; None for an image.
+        encoder: FFmpeg's name of the encoder ("libx264", "hevc_nvenc"); None for an image.
     """
 
     input: str
@@ -47,6 +49,8 @@ class Report:
     peak_memory_bytes: int
     warnings: tuple[str, ...]
     damaged: bool = False
+    decoder: str | None = None
+    encoder: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

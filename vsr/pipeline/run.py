@@ -51,7 +51,7 @@ def upscale_film(
     progress = progress or SilentProgress()
     clock, tally, begin = StageClock(), Tally(), time.perf_counter()
     info, output = plan.info, plan.output
-    reader = Reader(info, output.window, minimal_step(output.path, info.time_base))
+    reader = Reader(info, output.window, minimal_step(output.path, info.time_base), plan.decoder.make(info))
     calibrated = calibrate_on_film(plan, upscaler)
     num_workers, num_threads = share_cores(upscaler, plan.num_groups)
     upscalers = upscaler.split(num_workers)
@@ -107,7 +107,7 @@ def _report(
     damage.read_error = damage.read_error or writer.copier.read_error
     if output.window.end is None:
         damage.cut_off = find_truncation(info, writer.copier)
-    warnings = [*plan.notes, *damage.describe(), *film_warnings, *writer.copier.notes()]
+    warnings = [*plan.notes, *damage.describe(), *reader.decoder.notes, *film_warnings, *writer.copier.notes()]
     warnings += [f"the container did not keep {tag}" for tag in writer.lost_tags]
     if reader.num_deinterlaced:
         warnings.append(
@@ -138,6 +138,8 @@ def _report(
         peak_memory_bytes=peak_memory(),
         warnings=tuple(dict.fromkeys(warnings)),
         damaged=damage.is_lossy(),
+        decoder=reader.decoder.name,
+        encoder=output.encoding.encoder,
     )
 
 

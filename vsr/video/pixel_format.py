@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 from dataclasses import dataclass, replace
+from typing import Any
 
 import av
 
@@ -107,6 +108,12 @@ def describe_format(name: str) -> PixelFormat:
         is_float=is_float,
         is_full_range=is_rgb or is_float or bits == 1 or name.startswith("yuvj"),
     )
+
+
+def format_inside(frame: Any) -> str:
+    """FFmpeg's name of the format of a frame's pixels, also where a GPU holds them."""
+    inside = frame.format if frame.sw_format is None else frame.sw_format
+    return str(inside.name)
 
 
 def resolve_tags(tags: ColorTags, pixel_format: PixelFormat, width: int, height: int) -> ColorTags:

@@ -110,8 +110,7 @@ def view_samples(frame: av.VideoFrame) -> Samples:
     Raises:
         SourceError: the pixel format is one that neither this table nor FFmpeg unpacks.
     """
-    if frame.sw_format is not None:
-        frame = _convert(frame, frame.sw_format.name)
+    frame = download(frame)
     name = frame.format.name
     stem = name[:-2] if name.endswith(("le", "be")) else name
     if stem in _UNPACKED_BY_FFMPEG:
@@ -146,6 +145,11 @@ def view_samples(frame: av.VideoFrame) -> Samples:
         (bits,) * len(order),
         16 - bits if is_upper else 0,
     )
+
+
+def download(frame: av.VideoFrame) -> av.VideoFrame:
+    """A hardware frame brought to system memory, in the format of its pixels; any other frame as it is."""
+    return frame if frame.sw_format is None else _convert(frame, frame.sw_format.name)
 
 
 def has_alpha(frame: av.VideoFrame | str) -> bool:

@@ -26,8 +26,11 @@ def address(path: Path) -> str:
     return f"file:{path}"
 
 
-def open_film(path: Path) -> Any:
+def open_film(path: Path, *, hwaccel: Any = None) -> Any:
     """An open PyAV input container; the caller closes it.
+
+    Args:
+        hwaccel: PyAV's HWAccel for the decoders of its streams; None: they are software.
 
     Raises:
         SourceError: there is no such file, or it is no film.
@@ -40,11 +43,13 @@ def open_film(path: Path) -> Any:
                 f"{str(path)!r} is a pipe or a device", hint="a film is read more than once: save it to a file first"
             )
         # Titles in other encodings than UTF-8 are common in old files; their bytes must come through.
-        container = av.open(address(path), metadata_errors="surrogateescape")
+        container = av.open(address(path), metadata_errors="surrogateescape", hwaccel=hwaccel)
         if container.format.name not in FORMATS_WITH_LATE_STREAMS:
             return container
         container.close()
-        return av.open(address(path), metadata_errors="surrogateescape", container_options=LATE_STREAMS_PROBE)
+        return av.open(
+            address(path), metadata_errors="surrogateescape", container_options=LATE_STREAMS_PROBE, hwaccel=hwaccel
+        )
 
 
 def demux_known(container: Any, stream: Any = None, on_late: Callable[[], None] | None = None) -> Iterator[Any]:
