@@ -174,7 +174,10 @@ def test_presets_models_doctor(run: Run, tiny_weights: Path) -> None:
     assert json.loads(run("models", "info", tiny_weights, "--json")[1])["scale"] == 4
     status, out, _ = run("doctor", "--json")
     assert status == 0
-    assert "libx264" in json.loads(out)["encoders"]
+    facts = json.loads(out)
+    assert "libx264" in facts["encoders"]
+    assert {"nvdec", "nvenc"} <= facts.keys()
+    assert any(extra.startswith("nvidia.dali ") for extra in facts["extras"])
 
 
 def test_version_and_help(run: Run) -> None:

@@ -53,6 +53,7 @@ def test_a_film_grows_and_keeps_its_frames_times_and_sound(film: films.Film, tin
     assert [stream["action"] for stream in report.streams] == ["upscale", "copy"]
     assert set(report.stage_seconds) == {"decode", "compute", "encode"}
     assert not report.damaged
+    assert (report.decoder, report.encoder) == ("software", "libx264")
 
 
 def test_the_pictures_are_those_of_the_network(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import films
 from vsr.errors import DeviceError
-from vsr.video import nvdec
+from vsr.video import abilities, nvdec
 from vsr.video.damage import Damage
 from vsr.video.nvdec import NvdecDecoder, find_obstacle
 from vsr.video.probe import VideoInfo, probe
@@ -138,3 +138,33 @@ def test_a_film_without_frames_is_an_obstacle(film: films.Film, monkeypatch: pyt
 def test_info_is_enough_to_see_interlacing(make_film: Make) -> None:
     info: VideoInfo = probe(make_film(films.interlaced, "film.mkv").path)
     assert find_obstacle(info, 0) == "interlaced film is deinterlaced in system memory"
+
+
+def test_the_doctor_is_told_what_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_driver(OSError("libcuda.so.1: cannot open shared object file"), monkeypatch)
+    monkeypatch.setattr(abilities, "_opens", lambda encoder: False)
+    assert abilities.describe_gpu() == {
+        "nvdec": "not here: there is no CUDA driver on this machine",
+        "nvenc": "not here: no encoder of it opens",
+    }
+
+
+def test_the_doctor_is_told_what_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvdec, "open_device", lambda device: None)
+    monkeypatch.setattr(abilities, "_opens", lambda encoder: encoder != "av1_nvenc")
+    found = abilities.describe_gpu()
+    assert found["nvdec"].startswith("FFmpeg can use GPU 0")
+    assert found["nvenc"] == "h264_nvenc, hevc_nvenc"
+
+
+@pytest.mark.parametrize(("encoder", "opens"), [("libx264", True), ("prores_ks", False), ("no_such_encoder", False)])
+def test_an_encoder_opens_or_not(encoder: str, opens: bool) -> None:
+    assert abilities._opens(encoder) is opens
+
+
+@pytest.mark.parametrize("status", [None, "cuInit"])
+def test_a_device_that_ffmpeg_refuses_is_an_error(status: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is a stand-in, so that FFmpeg's own attempt fails where there is no GPU."""
+    use_driver(Driver(failing=status), monkeypatch)
+    with pytest.raises(DeviceError, match="FFmpeg cannot use GPU 63" if status is None else "cuInit gave error 100"):
+        nvdec.open_device(63)

@@ -31,7 +31,7 @@ def _examine() -> dict[str, Any]:
     from vsr import __version__
     from vsr.model import catalog
     from vsr.model.precision import choose_precision, has_native_bf16, resolve_device
-    from vsr.video.abilities import describe_ffmpeg
+    from vsr.video.abilities import describe_ffmpeg, describe_gpu
 
     ffmpeg = describe_ffmpeg()
     device = resolve_device("auto")
@@ -55,6 +55,7 @@ def _examine() -> dict[str, Any]:
         "gpus": gpus or ["none that torch can use"],
         "default_device": f"{device} in {choose_precision('auto', device)}",
         "encoders": ffmpeg["encoders"],
+        **describe_gpu(),
         "extras": [f"{name} {_extra(name)}" for name in ("spandrel", "nvidia.dali")],
         "weights_here": here or ["only the embedded ones"],
         "weights_folder": str(catalog.cache_folder()),

@@ -126,6 +126,8 @@ def _describe_run(source: Path, output: Path | None, settings: Settings) -> dict
         "output_exists": path.exists(),
         "size": [encoding.width, encoding.height],
         "codec": encoding.codec,
+        "decoder": plan.decoder.name,
+        "encoder": encoding.encoder,
         "pixel_format": encoding.pix_fmt,
         "model": upscaler.network.name,
         "scale": upscaler.scale,

@@ -76,9 +76,12 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
     info = probe(source)
     _check_drop(info, settings)
     decoding_matrix(resolve_tags(info.colors, describe_format(info.pix_fmt), info.width, info.height).matrix)
-    decoder = choose_decoder(info, settings.decoder, _find_gpu(settings, upscaler))
+    gpu = _find_gpu(settings, upscaler)
+    decoder = choose_decoder(info, settings.decoder, gpu)
     height, width = upscaler.output_size(info.height, info.width)
-    encoding = choose_encoding(info, width, height, settings.codec, settings.crf, settings.encoder_preset)
+    encoding = choose_encoding(
+        info, width, height, settings.codec, settings.crf, settings.encoder_preset, encoder=settings.encoder, device=gpu
+    )
     path = _name_output(info, output, settings, upscaler.scale)
     check_output(path, source, settings.overwrite)
     streams = plan_streams(info, suffix_of(path), settings.drop, encoding.coding)

@@ -13,16 +13,18 @@ from contextlib import closing
 from fractions import Fraction
 from typing import Any
 
+from av.codec import Codec
 from av.codec.hwaccel import HWAccel
 
 from vsr.errors import DeviceError, SourceError
 from vsr.video.damage import Damage
 from vsr.video.decoder import SoftwareDecoder
+from vsr.video.faults import FFMPEG_ERRORS
 from vsr.video.planes import download
 from vsr.video.probe import VideoInfo
 from vsr.video.source import open_film
 
-__all__ = ["NvdecDecoder", "find_obstacle"]
+__all__ = ["NvdecDecoder", "find_obstacle", "open_device"]
 
 # What PyAV hands out of CUDA frames without a copy, and vsr.pixels converts where it lies.
 LAYOUTS = ("nv12", "p010le", "p016le")
@@ -69,15 +71,7 @@ class NvdecDecoder(SoftwareDecoder):
 
     def _open(self) -> Any:
         _make_context_current(self._device)
-        # No device of its own and not the primary one by name: FFmpeg refuses that once torch has opened it with other
-        # flags. The context that is current on this thread is torch's, so planes can be shared (both at 1 is an error).
-        hwaccel = HWAccel(
-            "cuda",
-            device=str(self._device),
-            allow_software_fallback=True,
-            options={"primary_ctx": "0", "current_ctx": "1"},
-            is_hw_owned=True,
-        )
+        hwaccel = _describe_device(self._device)
         try:
             return open_film(self._info.path, hwaccel=hwaccel)
         except SourceError as exc:
@@ -126,6 +120,31 @@ def find_obstacle(info: VideoInfo, device: int) -> str | None:
     if not is_on_device(first) or first.sw_format.name not in LAYOUTS:
         return f"it does not take {info.codec} with {info.pix_fmt}"
     return None
+
+
+def open_device(device: int) -> None:
+    """Find out whether FFmpeg can work on a GPU.
+
+    Raises:
+        DeviceError: there is no driver or no such GPU, or FFmpeg refuses it.
+    """
+    _make_context_current(device)
+    try:
+        _describe_device(device).create(Codec("h264", "r"))
+    except FFMPEG_ERRORS as exc:
+        raise DeviceError(f"FFmpeg cannot use GPU {device}: {exc}", hint="--decoder software needs none") from exc
+
+
+def _describe_device(device: int) -> HWAccel:
+    # Neither a context of FFmpeg's own nor the primary one by name: FFmpeg refuses that once torch has opened it with
+    # other flags. The one that is current on this thread is torch's, so planes can be shared (both at 1 is an error).
+    return HWAccel(
+        "cuda",
+        device=str(device),
+        allow_software_fallback=True,
+        options={"primary_ctx": "0", "current_ctx": "1"},
+        is_hw_owned=True,
+    )
 
 
 def _make_context_current(device: int) -> None:

@@ -231,7 +231,8 @@ class Writer:
                 )
             else:
                 self.copier.add_stream(container, stream)
-        container.start_encoding()
+        if not plan.encoding.on_device:  # else it waits for the first frame, which brings the GPU's context
+            container.start_encoding()
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
