@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -59,17 +60,25 @@ def test_no_driver_is_an_obstacle_and_no_crash(film: films.Film, monkeypatch: py
     assert caught.value.hint == "--decoder software needs none"
 
 
-def test_torchs_context_is_made_current_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchs_context_is_current_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     use_driver(driver, monkeypatch)
-    nvdec._make_context_current(1)
-    assert driver.calls == ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxSetCurrent"]
+    steps = ["cuInit", "cuDeviceGet", "cuDevicePrimaryCtxRetain", "cuCtxPushCurrent_v2"]
+    with suppress(KeyError), nvdec._torchs_context(1):
+        assert driver.calls == steps
+        raise KeyError("left by an error")
+    assert driver.calls == [*steps, "cuCtxPopCurrent_v2"]
 
 
 def test_a_failing_step_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_driver(Driver(failing="cuDeviceGet"), monkeypatch)
-    with pytest.raises(DeviceError, match="GPU 7 cannot be used: cuDeviceGet gave error 100"):
-        nvdec._make_context_current(7)
+    driver = Driver(failing="cuDeviceGet")
+    use_driver(driver, monkeypatch)
+    with (
+        pytest.raises(DeviceError, match="GPU 7 cannot be used: cuDeviceGet gave error 100"),
+        nvdec._torchs_context(7),
+    ):
+        pytest.fail("there is no such GPU")
+    assert driver.calls == ["cuInit", "cuDeviceGet"]
 
 
 def test_a_fall_back_to_software_is_noticed_and_said(film: films.Film) -> None:

@@ -114,11 +114,14 @@ class DaliDecoder:
         return "dali"
 
     def frames(self, begin: Fraction | None, damage: Damage, *, enter: bool = True) -> Generator[Any, None, None]:
-        """See `Decoder`. Always decodes from the film's beginning: DALI finds frames by number, and where a container
-        is entered elsewhere than its index says, the numbers would be wrong without a sign of it.
+        """See `Decoder`. All packets of the file are looked at first.
+
+        Decoding begins at the film's beginning always: DALI finds frames by number, and where a container is entered
+        elsewhere than its index says, the numbers would be wrong without a sign of it.
 
         Raises:
             SourceError: the film holds packets that DALI would count wrongly, or cannot decode.
+            DeviceError: DALI does not load.
             ProcessingError: DALI gives other frames than the container lists.
         """
         instants = _list_instants(self.info, damage)
@@ -163,10 +166,12 @@ class DaliDecoder:
                 yield frames, np.array(numbers).tolist(), np.array(seconds).tolist()
 
     def _build(self, path: Path) -> Any:
-        with self._reading("at its beginning"):
+        try:
             from nvidia import dali
             from nvidia.dali import fn, types
-
+        except ImportError as exc:
+            raise DeviceError(f"DALI is installed and does not load: {exc}", hint="--decoder auto") from exc
+        with self._reading("at its beginning"):
             # With the dynamic executor outputs live as long as someone holds them, not only until the next run.
             pipeline = dali.Pipeline(
                 batch_size=1, num_threads=1, device_id=self.device, exec_dynamic=True, prefetch_queue_depth=1
@@ -203,7 +208,7 @@ class DaliDecoder:
         except RuntimeError as exc:
             # Behind a traceback of the pipeline's definition: 'Assert on "..." failed: REASON'.
             told = str(exc).partition("encountered:")[2].strip() or str(exc)
-            reason = told.splitlines()[0].rpartition("failed: ")[2]
+            reason = told.partition("\n")[0].rpartition("failed: ")[2]
             raise SourceError(f"{str(self.info.path)!r} {place}: DALI failed: {reason}", hint=WAY_OUT) from exc
 
 

@@ -104,12 +104,13 @@ def choose_encoding(
         except (DeviceError, SettingsError, UnsupportedStreamError):
             if encoder == "nvenc":
                 raise
+            # "auto" does without; the report names the encoder.
     check_limits(codec, width, height)
     warnings: list[str] = []
     pix_fmt = choose_pixel_format(codec, describe_format(info.pix_fmt), width, height, warnings)
     options = coder_options(codec, crf, encoder_preset, width, height, warnings)
     options |= private_options(codec, info.hdr, width)
-    encoding = _describe(info, width, height, codec, CODERS[codec].encoder, pix_fmt, options, warnings)
+    encoding = _make_encoding(info, width, height, codec, CODERS[codec].encoder, pix_fmt, options, warnings)
     if codec == "av1":
         encoding = replace(encoding, frame_rate=min(encoding.frame_rate, Fraction(SVT_MAX_RATE)))
     _try_encoder(encoding)
@@ -147,7 +148,7 @@ def _choose_nvenc(
     quality = CODERS[codec].default_crf if crf is None else crf
     assert quality is not None  # all that NVENC writes has a default
     options = nvenc.nvenc_options(quality, preset, None if on_device else device)
-    encoding = _describe(
+    encoding = _make_encoding(
         info, width, height, codec, nvenc.ENCODERS[codec], nvenc.PIXEL_FORMATS[pix_fmt], options, warnings
     )
     try:
@@ -161,7 +162,7 @@ def _choose_nvenc(
     return replace(encoding, on_device=on_device)
 
 
-def _describe(
+def _make_encoding(
     info: VideoInfo,
     width: int,
     height: int,

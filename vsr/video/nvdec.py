@@ -8,8 +8,8 @@ is said.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from typing import Any
 
@@ -45,7 +45,6 @@ class NvdecDecoder(SoftwareDecoder):
         super().__init__(info)
         self._device = device
         self._num_on_device = self._num_elsewhere = 0
-        self._first_elsewhere: str | None = None
         self._is_interlaced = False
 
     @property
@@ -64,22 +63,21 @@ class NvdecDecoder(SoftwareDecoder):
         with closing(super().frames(begin, damage, enter=enter)) as frames:
             for frame in frames:
                 self._note_place(frame)
-                if frame.interlaced_frame and not self._is_interlaced:
+                if frame.interlaced_frame and is_on_device(frame) and not self._is_interlaced:
                     self._is_interlaced = True
                     self.notes.append("interlaced frames were taken from the GPU, to be deinterlaced in system memory")
                 yield download(frame) if self._is_interlaced else frame
 
     def _open(self) -> Any:
-        _make_context_current(self._device)
-        hwaccel = _describe_device(self._device)
-        try:
-            return open_film(self._info.path, hwaccel=hwaccel)
-        except SourceError as exc:
-            # The file has been opened before without trouble; what failed is the device.
-            raise DeviceError(
-                f"FFmpeg cannot use GPU {self._device}: {exc.__cause__ or exc.message}",
-                hint="--decoder software decodes on the CPU",
-            ) from exc
+        with _torchs_context(self._device):
+            try:
+                return open_film(self._info.path, hwaccel=_describe_device(self._device))
+            except SourceError as exc:
+                # The file has been opened before without trouble; what failed is the device.
+                raise DeviceError(
+                    f"FFmpeg cannot use GPU {self._device}: {exc.__cause__ or exc.message}",
+                    hint="--decoder software decodes on the CPU",
+                ) from exc
 
     def _prepare(self, stream: Any) -> None:
         # The chip decodes; frame threads would only hold more of its few surfaces. FFmpeg copies each frame out of
@@ -128,11 +126,11 @@ def open_device(device: int) -> None:
     Raises:
         DeviceError: there is no driver or no such GPU, or FFmpeg refuses it.
     """
-    _make_context_current(device)
-    try:
-        _describe_device(device).create(Codec("h264", "r"))
-    except FFMPEG_ERRORS as exc:
-        raise DeviceError(f"FFmpeg cannot use GPU {device}: {exc}", hint="--decoder software needs none") from exc
+    with _torchs_context(device):
+        try:
+            _describe_device(device).create(Codec("h264", "r"))
+        except FFMPEG_ERRORS as exc:
+            raise DeviceError(f"FFmpeg cannot use GPU {device}: {exc}", hint="--decoder software needs none") from exc
 
 
 def _describe_device(device: int) -> HWAccel:
@@ -147,8 +145,9 @@ def _describe_device(device: int) -> HWAccel:
     )
 
 
-def _make_context_current(device: int) -> None:
-    """Make the device's primary CUDA context, which is torch's too, current on the calling thread.
+@contextmanager
+def _torchs_context(device: int) -> Iterator[None]:
+    """Make the device's primary CUDA context, which is torch's too, current on the calling thread for a while.
 
     Through the driver's own interface, because torch is unknown in this room. The context is retained for as long as
     the process lives, as torch does.
@@ -159,14 +158,18 @@ def _make_context_current(device: int) -> None:
     handle, context = ctypes.c_int(), ctypes.c_void_p()
     try:
         driver = ctypes.CDLL(CUDA_DRIVER)
-        steps = (
-            ("cuInit", driver.cuInit, (0,)),
-            ("cuDeviceGet", driver.cuDeviceGet, (ctypes.byref(handle), device)),
-            ("cuDevicePrimaryCtxRetain", driver.cuDevicePrimaryCtxRetain, (ctypes.byref(context), handle)),
-            ("cuCtxSetCurrent", driver.cuCtxSetCurrent, (context,)),
-        )
-    except (OSError, AttributeError) as exc:
+    except OSError as exc:
         raise DeviceError("there is no CUDA driver on this machine", hint="--decoder software needs none") from exc
-    for name, function, arguments in steps:
-        if status := function(*arguments):
+    for name, arguments in (
+        ("cuInit", (0,)),
+        ("cuDeviceGet", (ctypes.byref(handle), device)),
+        ("cuDevicePrimaryCtxRetain", (ctypes.byref(context), handle)),
+        ("cuCtxPushCurrent_v2", (context,)),
+    ):
+        if status := getattr(driver, name)(*arguments):
             raise DeviceError(f"GPU {device} cannot be used: {name} gave error {status}", hint="see `vsr doctor`")
+    try:
+        yield
+    finally:
+        # What was current before is so again: the current context is also what torch takes for its current device.
+        driver.cuCtxPopCurrent_v2(ctypes.byref(context))
