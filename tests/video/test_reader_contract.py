@@ -177,6 +177,15 @@ def test_dali_indexes_a_file_that_has_changed_anew(make_film: Make) -> None:
 
 
 @pytest.mark.usefixtures("with_dali")
+def test_what_dali_keeps_to_itself_is_said(make_film: Make) -> None:
+    reader, _ = read(make_film(films.silent, "film.webm", **VP9).path, "dali")
+    assert reader.decoder.notes == [
+        "DALI tells neither of damaged pictures nor of a changing size; --decoder software does",
+        "DALI's CPU decoder takes chroma for centred: colour edges may lie half a pixel off",
+    ]
+
+
+@pytest.mark.usefixtures("with_dali")
 @pytest.mark.parametrize("changes", [VP9, MJPEG])
 def test_dali_says_where_it_stops_at_damage(changes: dict[str, object], make_film: Make) -> None:
     film = make_film(films.noisy, "film.mkv", **changes)

@@ -9,8 +9,8 @@ DALI knows whole files, frame numbers and 8 bits. What it gives is held to what 
 - On a CPU it knows RGB alone: BT.601 whatever the film says (range as signalled), 4:2:0 interpolated as centred. Within
   0.51 of 255 levels of `vsr.pixels` with that siting (measured on VP9 and MJPEG); where chroma really is left-sited,
   colour edges are half a pixel off. BT.709 cannot be had back from that exactly (colours were clipped): refused.
-- Damage is not told: a broken packet ends the reading or repeats a picture. Hence the note, and `--decoder auto` never
-  comes here.
+- Damage is not told: a broken packet ends the reading or repeats a picture, and where the picture size changes within
+  the film, smaller pictures come out broken. Hence the note, and `--decoder auto` never comes here.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class DaliDecoder:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.notes.append("DALI does not tell of damaged pictures; --decoder software does")
+        self.notes.append("DALI tells neither of damaged pictures nor of a changing size; --decoder software does")
         if self.device is None:
             self.notes.append("DALI's CPU decoder takes chroma for centred: colour edges may lie half a pixel off")
 
