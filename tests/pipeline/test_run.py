@@ -22,6 +22,7 @@ from vsr.errors import Interrupted, OutputError, ProcessingError, SourceError, U
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import plan_film
 from vsr.pipeline.run import upscale_film
+from vsr.pipeline.workers import Way
 from vsr.settings import Settings
 
 MakeFilm = Callable[..., films.Film]
@@ -111,13 +112,13 @@ def test_frames_at_a_time_change_nothing(
 ) -> None:
     film = make_film(films.plain, times=40)
     outputs = []
-    for workers in ((1, 2), (3, 1)):
-        monkeypatch.setattr("vsr.pipeline.run.share_cores", lambda *_, workers=workers: workers)
-        outputs.append(tmp_path / f"workers{workers[0]}.mkv")
+    for ways in ([Way(1, 2)], [Way(3, 1)], [Way(2, 1), Way(1, 2)]):
+        monkeypatch.setattr("vsr.pipeline.run.list_ways", lambda *_, ways=ways: ways)
+        outputs.append(tmp_path / f"ways{len(outputs)}.mkv")
         vsr.upscale(film.path, outputs[-1], model=str(tiny_weights), codec="ffv1", precision="fp32")
-    assert read_times(outputs[0]) == read_times(outputs[1])
-    for one, other in zip(*map(read_pictures, outputs), strict=True):
-        assert np.array_equal(one, other)
+    assert read_times(outputs[0]) == read_times(outputs[1]) == read_times(outputs[2])
+    for first, *others in zip(*map(read_pictures, outputs), strict=True):
+        assert all(np.array_equal(first, other) for other in others)
 
 
 def test_another_scale_than_the_networks_is_resampled_and_said(film: films.Film, tiny_weights: Path) -> None:
@@ -206,7 +207,7 @@ class Failing:
 def test_a_failing_network_names_file_and_time_and_leaves_nothing(
     film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vsr.pipeline.run.share_cores", lambda *_: (1, 1))  # so that "after 12" is a certain frame
+    monkeypatch.setattr("vsr.pipeline.run.list_ways", lambda *_: [Way(1, 1)])  # so that "after 12" is a certain frame
     settings = Settings(model=str(tiny_weights))
     cancel = threading.Event()
     upscaler = vsr.make_upscaler(settings, cancel=cancel)

@@ -1,7 +1,7 @@
 """A film's journey: decode | compute | encode, then read back, compare, rename.
 
 The stages are passive (generators, and a function for the middle one). The two `Prefetch` between them hold all the
-threads there are: one that decodes, and as many that compute as `share_cores` says; encoding is the caller's.
+threads there are: one that decodes, and as many that compute as `CoreShare` asks for; encoding is the caller's.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vsr.pipeline.compute import Tally, compute, group_pictures
 from vsr.pipeline.plan import FilmPlan
 from vsr.pipeline.prefetch import Prefetch
 from vsr.pipeline.report import Report, peak_memory
-from vsr.pipeline.workers import keep_thread_setting, limit_threads, share_cores
+from vsr.pipeline.workers import CoreShare, keep_thread_setting, list_ways
 from vsr.progress import Progress, SilentProgress
 from vsr.video.reader import Picture, Reader
 from vsr.video.truncation import find_truncation
@@ -53,12 +53,11 @@ def upscale_film(
     info, output = plan.info, plan.output
     reader = Reader(info, output.window, minimal_step(output.path, info.time_base), plan.decoder.make(info))
     calibrated = calibrate_on_film(plan, upscaler)
-    num_workers, num_threads = share_cores(upscaler, plan.num_groups)
+    share = CoreShare(list_ways(upscaler, plan.num_groups))
+    num_workers = share.num_workers
     upscalers = upscaler.split(num_workers)
     workers = [
-        limit_threads(
-            clock.timed("compute", partial(compute, upscaler=one, plan=plan, tally=tally), num_workers), num_threads
-        )
+        share.share(clock.timed("compute", partial(compute, upscaler=one, plan=plan, tally=tally), num_workers))
         for one in upscalers
     ]
     num_told = len(upscaler.warnings)
