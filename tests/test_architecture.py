@@ -24,7 +24,7 @@ ARROWS: dict[str, set[str]] = {
     "settings": {"errors"},
     "progress": GROUND,
     "video": GROUND,
-    "model": GROUND | {"planar"},
+    "model": GROUND | {"planar", "__init__"},  # its version
     "metrics": GROUND,
     "chroma": GROUND,
     "planar": GROUND,

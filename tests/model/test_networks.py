@@ -7,40 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from networks import SMALL, make
 from vsr.model.compact import Compact
 from vsr.model.network import FullPrecisionConv2d, InputConv2d, depth_to_space, pad_to_multiple
 from vsr.model.rrdb import RRDBNet
-from vsr.model.srresnet import SRResNet
 
 State = dict[str, Tensor]
-AnyNetwork = Compact | RRDBNet | SRResNet
-
-SMALL = {
-    "compact-x4": lambda: Compact(8, 3, 4),
-    "compact-x2": lambda: Compact(8, 0, 2),
-    "compact-x1": lambda: Compact(4, 1, 1),
-    "rrdb-x4": lambda: RRDBNet(8, 2, 4),
-    "rrdb-x8": lambda: RRDBNet(8, 1, 4, num_upsample=3),
-    "rrdb-x2": lambda: RRDBNet(8, 1, 4, num_upsample=1),
-    "rrdb-x1": lambda: RRDBNet(8, 1, 4, num_upsample=0),
-    "rrdb-unshuffle2": lambda: RRDBNet(8, 1, 4, unshuffle=2),
-    "rrdb-unshuffle4": lambda: RRDBNet(8, 1, 4, unshuffle=4),
-    "srresnet-x4": lambda: SRResNet(8, 2, 2),
-    "srresnet-x2": lambda: SRResNet(8, 1, 1),
-}
 
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
     torch.manual_seed(1)
-
-
-def make(kind: str) -> AnyNetwork:
-    network: AnyNetwork = SMALL[kind]()
-    for buffer in network.buffers():
-        if buffer.is_floating_point():
-            buffer.uniform_(0.5, 1.5)  # running statistics that do something
-    return network.eval()
 
 
 def conv(state: State, name: str, features: Tensor) -> Tensor:

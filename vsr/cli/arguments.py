@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_presets(commands, shared)
     _add_evaluate(commands, shared)
     _add_train(commands, shared)
+    _add_export(commands, shared)
     doctor = commands.add_parser("doctor", parents=[shared], help="what this machine can do, and what is missing")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -193,6 +194,27 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser], sh
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress, no scores; errors only")
+
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "export",
+        parents=[shared],
+        help="a network as an ONNX file, for other programs and for TensorRT",
+        description="Write a network as ONNX: any batch, height and width; RGB in 0..1 as float32, in and out. The file"
+        " is run by ONNX Runtime beside the network, and left only if both agree.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="a network: `vsr models list`, or a weights file")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help="a name ending in .onnx")
+    parser.add_argument("--opset", type=int, metavar="N", help="version of the ONNX operators, 13 to 21 (default: 17)")
+    parser.add_argument(
+        "--precision", choices=("fp32", "fp16"), default="fp32", help="of weights and features (default: fp32)"
+    )
+    parser.add_argument(
+        "--check", action=argparse.BooleanOptionalAction, help="default: where onnxruntime is installed"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _word_or_count(text: str) -> str | int:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from vsr.errors import OutputError
 from vsr.model import catalog
 from vsr.progress import ScreenProgress, show_download
 
@@ -82,28 +80,19 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _blend(options: argparse.Namespace) -> int:
+    from vsr.cli.output_file import check_output, written_whole
     from vsr.model.blending import blend_networks, check_alpha, write_blend
     from vsr.model.loading import load_model
-    from vsr.video.naming import give_name, remove_stale, temporary_name
 
     check_alpha(options.alpha)
-    path = _check_blend_output(options)
+    path = Path(options.output)
+    check_output(path, ".safetensors", "weights", overwrite=options.overwrite)
     with ScreenProgress() as screen:
         first = load_model(options.first, progress=show_download(screen, options.first))
         second = load_model(options.second, progress=show_download(screen, options.second))
     blend = blend_networks(first, second, options.alpha)
-    temporary = temporary_name(path)
-    try:
-        remove_stale(path)
+    with written_whole(path, overwrite=options.overwrite) as temporary:
         write_blend(blend, temporary)
-        give_name(temporary, path, options.overwrite)
-    except OSError as exc:
-        raise OutputError(
-            f"{str(path)!r} cannot be written: {exc.strerror or exc}",
-            hint="choose another place with -o",
-        ) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
     print(path)
     print(
         f"vsr: {1 - options.alpha:.4g} of {first.name} and {options.alpha:.4g} of {second.name}"
@@ -111,16 +100,3 @@ def _blend(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 0
-
-
-def _check_blend_output(options: argparse.Namespace) -> Path:
-    path = Path(options.output)
-    if path.suffix.lower() != ".safetensors":
-        raise OutputError(f"{str(path)!r} is no name for weights", hint="give a name ending in .safetensors with -o")
-    if os.path.isdir(path):
-        raise OutputError(f"{str(path)!r} is a folder", hint="give the name of a file with -o")
-    if os.path.lexists(path) and not options.overwrite:
-        raise OutputError(f"{str(path)!r} exists already", hint="use --overwrite, or another name with -o")
-    if not os.path.isdir(path.parent):
-        raise OutputError(f"there is no folder {str(path.parent)!r}", hint="make it, or choose another with -o")
-    return path

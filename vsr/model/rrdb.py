@@ -19,12 +19,12 @@ from vsr.model.network import FullPrecisionConv2d, InputConv2d, pad_to_multiple
 
 __all__ = ["RRDBNet"]
 
-_SLOPE = 0.2
-_RESIDUAL_SCALE = 0.2
+SLOPE = 0.2
+RESIDUAL_SCALE = 0.2
 
 
 def _activate(features_BCHW: Tensor) -> Tensor:
-    return F.leaky_relu_(features_BCHW, _SLOPE)  # in place: its input is always a fresh convolution output
+    return F.leaky_relu_(features_BCHW, SLOPE)  # in place: its input is always a fresh convolution output
 
 
 class DenseBlock(nn.Module):
@@ -42,7 +42,7 @@ class DenseBlock(nn.Module):
         seen = [features_BCHW]
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
             seen.append(_activate(conv(torch.cat(seen, 1))))
-        return torch.add(features_BCHW, self.conv5(torch.cat(seen, 1)), alpha=_RESIDUAL_SCALE)
+        return torch.add(features_BCHW, self.conv5(torch.cat(seen, 1)), alpha=RESIDUAL_SCALE)
 
 
 class RRDB(nn.Module):
@@ -58,7 +58,7 @@ class RRDB(nn.Module):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         residual = self.rdb3(self.rdb2(self.rdb1(features_BCHW)))
-        return torch.add(features_BCHW, residual, alpha=_RESIDUAL_SCALE)
+        return torch.add(features_BCHW, residual, alpha=RESIDUAL_SCALE)
 
 
 class RRDBNet(nn.Module):
