@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vsr.model.onnx_graph import INPUT
 
-__all__ = ["ShapeProfile", "trtexec_command"]
+__all__ = ["Shape", "ShapeProfile", "trtexec_command"]
 
 Shape = tuple[int, int, int]
 """Batch, height and width in input pixels."""
