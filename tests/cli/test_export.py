@@ -11,6 +11,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import torch
 
 from vsr.cli import main
 from vsr.model import onnx_check
@@ -109,6 +110,36 @@ def test_wrong_usage(run: Run, tiny_weights: Path, tmp_path: Path) -> None:
         status, _, err = run("export", tiny_weights, "-o", tmp_path / "x.onnx", *arguments)
         assert status == 2
         assert word in err
+
+
+def test_networks_of_spandrel_are_always_checked(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("spandrel")
+    from vsr.model.loading import import_spandrel
+
+    import_spandrel()
+    from spandrel.architectures.SPAN import SPAN
+
+    torch.manual_seed(5)
+    torch.save(SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2).state_dict(), tmp_path / "span.pth")
+    path = tmp_path / "span.onnx"
+    status, _, err = run("export", tmp_path / "span.pth", "-o", path, "--no-check")
+    assert status == 1
+    assert "a SPAN is traced" in err
+    assert not path.exists()
+    facts = json.loads(run("export", tmp_path / "span.pth", "-o", path, "--json")[1])
+    assert (facts["architecture"], facts["is_checked"]) == ("SPAN", True)
+
+
+def test_official_weights(run: Run, material: Path, tmp_path: Path) -> None:
+    weights = material / "weights" / "realesr-animevideov3.pth"
+    for precision, most in (("fp32", 1e-5), ("fp16", 5e-3)):
+        status, out, _ = run(
+            "export", weights, "-o", tmp_path / "x.onnx", "--overwrite", "--precision", precision, "--json"
+        )
+        facts = json.loads(out)
+        assert status == 0
+        assert 0 < facts["max_abs_error"] < most
+        assert facts["weights_sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_without_onnxruntime_it_says_that_nothing_was_checked(

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vsr.errors import ModelError
 from vsr.progress import ScreenProgress, printable, show_download
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def run(options: argparse.Namespace) -> int:
     from vsr.model.loading import load_model
     from vsr.model.onnx_check import check_onnx, has_runtime, import_runtime
     from vsr.model.onnx_export import DEFAULT_OPSET, check_opset, make_onnx
+    from vsr.model.onnx_foreign import trace_onnx
     from vsr.model.onnx_graph import import_onnx
+    from vsr.model.onnx_networks import can_draw
 
     path, precision = Path(options.output), options.precision
     opset = check_opset(DEFAULT_OPSET if options.opset is None else options.opset)
@@ -35,7 +38,15 @@ def run(options: argparse.Namespace) -> int:
         import_runtime()
     with ScreenProgress() as screen:
         network = load_model(options.model, progress=show_download(screen, options.model))
-    content = make_onnx(network, precision, opset=opset)
+    if can_draw(network.module):
+        content = make_onnx(network, precision, opset=opset)
+    elif is_checked:
+        content = trace_onnx(network, precision, opset=opset)
+    else:
+        raise ModelError(
+            f"a {network.architecture} is traced, and may be right for one size of picture only: it must be checked",
+            hint="pip install 'vsr[export]', and do without --no-check",
+        )
     with written_whole(path, overwrite=options.overwrite) as temporary:
         _write(temporary, content)
         check = check_onnx(temporary, network, precision) if is_checked else None

@@ -145,6 +145,12 @@ class ForeignModule(nn.Module):
         self.network = descriptor.model
         self._descriptor = descriptor  # pads to what the network asks for, and crops
 
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the network itself takes pictures from one pixel up, with nothing to pad and crop."""
+        asked = self._descriptor.size_requirements
+        return bool(asked.none)
+
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         dtype = next(self.network.parameters()).dtype
         # One at a time: that is all that spandrel promises for every network.

@@ -15,6 +15,7 @@ from vsr.model.onnx_networks import can_draw, draw_network
 
 __all__ = [
     "DEFAULT_OPSET",
+    "DTYPES",
     "OPSETS",
     "ExportPrecision",
     "check_opset",
@@ -30,7 +31,7 @@ OPSETS = range(13, 22)
 DEFAULT_OPSET = 17
 """Old enough for runtimes of 2022, and for every TensorRT since 8.6."""
 
-_DTYPES: dict[ExportPrecision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
+DTYPES: dict[ExportPrecision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def make_onnx(network: Network, precision: ExportPrecision = "fp32", *, opset: int = DEFAULT_OPSET) -> bytes:
@@ -47,14 +48,13 @@ def make_onnx(network: Network, precision: ExportPrecision = "fp32", *, opset: i
         ModelError: the package onnx is missing, the architecture is not known here, or float16 cannot hold the network.
     """
     check_opset(opset)
-    if precision == "fp16" and not network.half_safe:
-        raise ModelError(f"{network.name} is not safe in fp16", hint="export with --precision fp32")
+    check_half(network, precision)
     if not can_draw(network.module):
         raise ModelError(
             f"{network.name} is a {network.architecture}, which vsr cannot export",
             hint="RRDBNet, SRVGGNetCompact and SRResNet can be",
         )
-    graph = Graph(network.module, _DTYPES[precision])
+    graph = Graph(network.module, DTYPES[precision])
     draw_network(graph)
     return graph.finish(network.name, opset, describe_model(network, precision), __version__)
 
@@ -64,6 +64,12 @@ def check_opset(opset: int) -> int:
     if opset not in OPSETS:
         raise SettingsError(f"opset {opset!r} is out of range", hint=f"{OPSETS[0]} to {OPSETS[-1]}")
     return opset
+
+
+def check_half(network: Network, precision: ExportPrecision) -> None:
+    """Raises ModelError where `precision` is too coarse for `network`."""
+    if precision == "fp16" and not network.half_safe:
+        raise ModelError(f"{network.name} is not safe in fp16", hint="export with --precision fp32")
 
 
 def describe_model(network: Network, precision: ExportPrecision) -> dict[str, str]:
