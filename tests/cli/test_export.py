@@ -124,7 +124,7 @@ def test_networks_of_spandrel_are_always_checked(run: Run, tmp_path: Path) -> No
     path = tmp_path / "span.onnx"
     status, _, err = run("export", tmp_path / "span.pth", "-o", path, "--no-check")
     assert status == 1
-    assert "a SPAN is traced" in err
+    assert "span (SPAN) has to be traced" in err
     assert not path.exists()
     facts = json.loads(run("export", tmp_path / "span.pth", "-o", path, "--json")[1])
     assert (facts["architecture"], facts["is_checked"]) == ("SPAN", True)

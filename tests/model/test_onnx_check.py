@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -70,14 +71,30 @@ def test_another_size_is_refused(network: Network, exported: Path) -> None:
             node.op_type = "Transpose"
             node.attribute.append(onnx.helper.make_attribute("perm", [0, 1, 3, 2]))
     onnx.save(model, exported)
-    with pytest.raises(VerificationError, match=r"makes \(1, 3, 24, 4\) of \(1, 3, 1, 6\), not \(1, 3, 4, 24\)"):
+    with pytest.raises(
+        VerificationError, match=r"tiny-x4 makes \(1, 3, 24, 4\) of \(1, 3, 1, 6\), not \(1, 3, 4, 24\)"
+    ):
+        check_onnx(exported, network, "fp32")
+
+
+def test_sizes_that_do_not_run_are_refused(network: Network, exported: Path) -> None:
+    """A graph that is bound to one width, as a trace can be."""
+    model = onnx.load(exported)
+    shape = onnx.numpy_helper.from_array(np.array([1, 3, 4, 4]), "shape")
+    model.graph.initializer.append(shape)
+    for node in model.graph.node:
+        if node.op_type == "Identity":
+            node.op_type = "Reshape"
+            node.input.append("shape")
+    onnx.save(model, exported)
+    with pytest.raises(VerificationError, match=r"cannot run the graph of tiny-x4 on \(1, 3, 1, 6\)"):
         check_onnx(exported, network, "fp32")
 
 
 def test_a_file_that_is_no_model_is_refused(network: Network, tmp_path: Path) -> None:
     path = tmp_path / "no.onnx"
     path.write_bytes(b"no model")
-    with pytest.raises(VerificationError, match="cannot open"):
+    with pytest.raises(VerificationError, match="cannot open the graph of tiny-x4"):
         check_onnx(path, network, "fp32")
 
 

@@ -34,7 +34,10 @@ class Stream:
     """A CUDA stream, of which only the order is looked at."""
 
     def __init__(self, number: int) -> None:
-        self.cuda_stream, self.waited_for = number, []
+        self.cuda_stream, self.waited_for, self.num_synchronised = number, [], 0
+
+    def synchronize(self) -> None:
+        self.num_synchronised += 1
 
     def wait_stream(self, other: Stream) -> None:
         self.waited_for.append(other)
@@ -102,7 +105,10 @@ def test_smaller_pictures_use_the_same_engine_and_larger_ones_another(
         module(torch.rand(size[0], 3, *size[1:]))
     assert trt.names() == [*BUILT, "execute", "execute", "execute"]
     trt.calls.clear()
+    stream = torch.cuda.current_stream(module.device)
+    assert stream.num_synchronised == 0
     module(torch.rand(1, 3, 20, 5))
+    assert stream.num_synchronised == 1  # before the engine that it is using goes
     assert trt.names() == [*BUILT, "execute"]
     [config] = next(arguments for name, *arguments in trt.calls if name == "build")
     assert config.profiles[0].shapes == ((1, 3, 1, 1), (1, 3, 20, 5), (2, 3, 20, 14))
@@ -202,14 +208,17 @@ def test_faults_are_told(
 def test_after_a_lack_of_memory_smaller_pictures_begin_anew(
     make: Callable[[], TensorrtModule], trt: TensorrtDouble
 ) -> None:
-    module, trt.fault = make(), "context"
+    module = make()
+    module(torch.rand(1, 3, 8, 8))
+    trt.fault = "context"
     with pytest.raises(MemoryError):
         module(torch.rand(1, 3, 16, 16))
     trt.fault = None
     trt.calls.clear()
-    module(torch.rand(1, 3, 8, 8))
+    module(torch.rand(1, 3, 6, 6))
+    assert trt.names() == [*BUILT, "execute"]  # the engine for 8x8 had made room for the one for 16x16
     [config] = next(arguments for name, *arguments in trt.calls if name == "build")
-    assert config.profiles[0].shapes[-1] == (1, 3, 8, 8)
+    assert config.profiles[0].shapes[-1] == (1, 3, 6, 6)
 
 
 def test_the_work_of_two_streams_is_put_in_order(

@@ -24,10 +24,8 @@ def run(options: argparse.Namespace) -> int:
     from vsr.cli.output_file import check_output, written_whole
     from vsr.model.loading import load_model
     from vsr.model.onnx_check import check_onnx, has_runtime, import_runtime
-    from vsr.model.onnx_export import DEFAULT_OPSET, check_opset, make_onnx
-    from vsr.model.onnx_foreign import trace_onnx
+    from vsr.model.onnx_export import DEFAULT_OPSET, check_opset
     from vsr.model.onnx_graph import import_onnx
-    from vsr.model.onnx_networks import can_draw
 
     path, precision = Path(options.output), options.precision
     opset = check_opset(DEFAULT_OPSET if options.opset is None else options.opset)
@@ -38,15 +36,7 @@ def run(options: argparse.Namespace) -> int:
         import_runtime()
     with ScreenProgress() as screen:
         network = load_model(options.model, progress=show_download(screen, options.model))
-    if can_draw(network.module):
-        content = make_onnx(network, precision, opset=opset)
-    elif is_checked:
-        content = trace_onnx(network, precision, opset=opset)
-    else:
-        raise ModelError(
-            f"a {network.architecture} is traced, and may be right for one size of picture only: it must be checked",
-            hint="pip install 'vsr[export]', and do without --no-check",
-        )
+    content = _make(network, precision, opset, is_checked=is_checked)
     with written_whole(path, overwrite=options.overwrite) as temporary:
         _write(temporary, content)
         check = check_onnx(temporary, network, precision) if is_checked else None
@@ -57,6 +47,22 @@ def run(options: argparse.Namespace) -> int:
     print(path)
     _tell(facts, check, was_refused=options.check is False)
     return 0
+
+
+def _make(network: Network, precision: ExportPrecision, opset: int, *, is_checked: bool) -> bytes:
+    from vsr.model.onnx_export import make_onnx
+    from vsr.model.onnx_foreign import trace_onnx
+    from vsr.model.onnx_networks import can_draw
+
+    if can_draw(network.module):
+        return make_onnx(network, precision, opset=opset)
+    if not is_checked:
+        raise ModelError(
+            f"{network.name} ({network.architecture}) has to be traced, which can be right for one size of picture"
+            " only: it must be checked",
+            hint="pip install 'vsr[export]', and do without --no-check",
+        )
+    return trace_onnx(network, precision, opset=opset)
 
 
 def _write(path: Path, content: bytes) -> None:

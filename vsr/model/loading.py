@@ -148,8 +148,7 @@ class ForeignModule(nn.Module):
     @property
     def takes_any_size(self) -> bool:
         """Whether the network itself takes pictures from one pixel up, with nothing to pad and crop."""
-        asked = self._descriptor.size_requirements
-        return bool(asked.none)
+        return bool(self._descriptor.size_requirements.none)
 
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         dtype = next(self.network.parameters()).dtype

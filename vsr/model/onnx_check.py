@@ -69,17 +69,18 @@ def check_onnx(path: Path, network: Network, precision: ExportPrecision) -> Chec
         ModelError: onnxruntime is missing.
         VerificationError: the file does not run, gives another size or NaN, or is off by more than the tolerance.
     """
-    session = _open(path)
+    session = _open(path, network.name)
     noise = torch.Generator().manual_seed(0)
     error, largest = 0.0, 1.0
     for batch, height, width in SHAPES:
         frames_BCHW = torch.rand(batch, 3, height, width, generator=noise)
         with torch.inference_mode():
             expected = network.module(frames_BCHW)
-        output = _run(session, frames_BCHW, path)
+        output = _run(session, frames_BCHW, network.name)
         if output.shape != expected.shape:
             raise VerificationError(
-                f"{str(path)!r} makes {tuple(output.shape)} of {tuple(frames_BCHW.shape)}, not {tuple(expected.shape)}"
+                f"the graph of {network.name} makes {tuple(output.shape)} of {tuple(frames_BCHW.shape)},"
+                f" not {tuple(expected.shape)}"
             )
         error = max(error, torch.nan_to_num((output - expected).abs(), nan=torch.inf).max().item())
         largest = max(largest, expected.abs().max().item())
@@ -92,21 +93,23 @@ def check_onnx(path: Path, network: Network, precision: ExportPrecision) -> Chec
     return check
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path, name: str) -> Any:
     runtime = import_runtime()
     options = runtime.SessionOptions()
-    options.log_severity_level = 3  # errors; it warns of its own optimisations
+    options.log_severity_level = 4  # its errors come as exceptions, too
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # torch is at work in between
     try:
         return runtime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except Exception as exc:  # its errors have no common root
-        raise VerificationError(f"ONNX Runtime cannot open {str(path)!r}: {exc}") from exc
+        raise VerificationError(f"ONNX Runtime cannot open the graph of {name}: {exc}") from exc
 
 
-def _run(session: Any, frames_BCHW: Tensor, path: Path) -> Tensor:
+def _run(session: Any, frames_BCHW: Tensor, name: str) -> Tensor:
     try:
         [output] = session.run([OUTPUT], {INPUT: frames_BCHW.numpy()})
     except Exception as exc:
-        raise VerificationError(f"ONNX Runtime cannot run {str(path)!r}: {exc}") from exc
+        raise VerificationError(
+            f"ONNX Runtime cannot run the graph of {name} on {tuple(frames_BCHW.shape)}: {exc}"
+        ) from exc
     return torch.from_numpy(output)

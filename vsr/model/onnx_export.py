@@ -18,6 +18,7 @@ __all__ = [
     "DTYPES",
     "OPSETS",
     "ExportPrecision",
+    "check_half",
     "check_opset",
     "checksum_weights",
     "describe_model",
@@ -27,9 +28,9 @@ __all__ = [
 ExportPrecision = Literal["fp32", "fp16"]
 
 OPSETS = range(13, 22)
-"""From the first that has every operator here in float16, to the newest that onnx 1.16 knows."""
+"""Those that the tests hold every network against; the last is the newest that onnx 1.16 knows."""
 DEFAULT_OPSET = 17
-"""Old enough for runtimes of 2022, and for every TensorRT since 8.6."""
+"""Of 2022: old enough for most runtimes in use."""
 
 DTYPES: dict[ExportPrecision, torch.dtype] = {"fp32": torch.float32, "fp16": torch.float16}
 

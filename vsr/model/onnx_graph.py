@@ -61,21 +61,26 @@ class Graph:
         return output
 
     def hold(self, name: str, tensor: Tensor, dtype: torch.dtype | None = None) -> Value:
-        """Put a tensor into the file, in `dtype` (default: that of the features).
+        """Put a tensor into the file, in `dtype` (default: that of the features); once for each name.
 
         Raises:
-            ModelError: it holds a value that overflows there.
+            ModelError: it holds NaN, infinity, or a value that is too large for `dtype`.
         """
         if name in self._constants:
             return name
         stored = tensor.detach().cpu().to(dtype or self.dtype).contiguous()
         if not bool(torch.isfinite(stored).all()):
-            raise ModelError(f"{name} holds values beyond float16's 65504", hint="export with --precision fp32")
+            hint = "export with --precision fp32" if stored.dtype == torch.float16 else None
+            raise ModelError(f"{name} holds values that do not fit {stored.dtype}", hint=hint)
         self._constants[name] = self._onnx.numpy_helper.from_array(stored.numpy(), name)
         return name
 
+    def integer(self, value: int) -> Value:
+        """A whole number as an int64 scalar."""
+        return self.hold(f"integer_{value}", torch.tensor(value), torch.int64)
+
     def integers(self, *values: int) -> Value:
-        """A list of whole numbers as an int64 tensor, for shapes, axes and indices."""
+        """A list of whole numbers as an int64 tensor, for shapes and axes."""
         return self.hold(f"integers_{'_'.join(map(str, values))}", torch.tensor(values), torch.int64)
 
     def cast(self, value: Value, dtype: torch.dtype) -> Value:

@@ -39,12 +39,12 @@ def convolve(graph: Graph, features: Value, name: str, *, norm: str | None = Non
     if norm is not None:
         weight, bias = _fold(graph.module.get_submodule(norm), weight, bias)
     weight, bias = weight * gain, None if bias is None else bias * gain
-    if isinstance(conv, FullPrecisionConv2d):
-        return _convolve(graph, graph.cast(features, torch.float32) if _is_half(graph) else features, name,
-                         weight, bias, torch.float32)  # fmt: skip
     if isinstance(conv, InputConv2d):
         return _convolve_input(graph, features, name, weight, bias)
-    return _convolve(graph, features, name, weight, bias, graph.dtype)
+    dtype = torch.float32 if isinstance(conv, FullPrecisionConv2d) else graph.dtype
+    if dtype != graph.dtype:
+        features = graph.cast(features, dtype)
+    return _convolve(graph, features, name, weight, bias, dtype)
 
 
 def unshuffle_and_convolve(graph: Graph, frames: Value, name: str, factor: int) -> Value:
@@ -114,10 +114,6 @@ def crop(graph: Graph, picture: Value, frames: Value, scale: int) -> Value:
 # Parts ---------------------------------------------------------------------------------------------------------------
 
 
-def _is_half(graph: Graph) -> bool:
-    return graph.dtype == torch.float16
-
-
 def _convolve(
     graph: Graph, features: Value, name: str, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
 ) -> Value:
@@ -131,10 +127,10 @@ def _convolve(
 
 def _convolve_input(graph: Graph, frames: Value, name: str, weight: Tensor, bias: Tensor | None) -> Value:
     """As `InputConv2d`: in half precision the picture goes in as two parts whose sum it is."""
-    if _is_half(graph):
-        coarse = graph.cast(frames, torch.float16)
+    if graph.dtype != torch.float32:
+        coarse = graph.cast(frames, graph.dtype)
         rest = graph.add("Sub", frames, graph.cast(coarse, torch.float32))
-        frames = graph.add("Concat", coarse, graph.cast(rest, torch.float16), axis=1)
+        frames = graph.add("Concat", coarse, graph.cast(rest, graph.dtype), axis=1)
         weight = torch.cat((weight, weight), 1)
     return _convolve(graph, frames, name, weight, bias, graph.dtype)
 
@@ -151,21 +147,18 @@ def _fold(norm: nn.Module, weight: Tensor, bias: Tensor | None) -> tuple[Tensor,
 
 def _side(graph: Graph, frames: Value, axis: int) -> Value:
     """The length of an axis, as a scalar."""
-    index = graph.hold(f"axis_{axis}", torch.tensor(axis), torch.int64)
-    return graph.add("Gather", graph.add("Shape", frames), index, axis=0)
+    return graph.add("Gather", graph.add("Shape", frames), graph.integer(axis), axis=0)
 
 
 def _round_up(graph: Graph, side: Value, multiple: int) -> Value:
-    factor = graph.hold(f"factor_{multiple}", torch.tensor(multiple), torch.int64)
-    less_one = graph.hold("less_one", torch.tensor(multiple - 1), torch.int64)
-    return graph.add("Mul", graph.add("Div", graph.add("Add", side, less_one), factor), factor)
+    factor = graph.integer(multiple)
+    return graph.add("Mul", graph.add("Div", graph.add("Add", side, graph.integer(multiple - 1)), factor), factor)
 
 
 def _indices(graph: Graph, side: Value, padded: Value, reflects: Value) -> Value:
     """0, 1 ... side - 1, and from there to `padded` back again (`reflects`) or the last one for ever."""
-    zero, one = (graph.hold(name, torch.tensor(int(name == "one")), torch.int64) for name in ("zero", "one"))
-    last = graph.add("Sub", side, one)
-    positions = graph.add("Range", zero, padded, one)
+    last = graph.add("Sub", side, graph.integer(1))
+    positions = graph.add("Range", graph.integer(0), padded, graph.integer(1))
     inside = graph.add("Min", positions, last)
     beyond = graph.add("Sub", positions, inside)
     return graph.add("Where", reflects, graph.add("Sub", inside, beyond), inside)

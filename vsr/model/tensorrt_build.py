@@ -50,12 +50,12 @@ def import_tensorrt() -> Any:
     except (ImportError, OSError) as exc:  # OSError: its libraries, or CUDA's, are not there
         raise DeviceError(
             f"engine 'tensorrt' needs the package tensorrt: {exc}",
-            hint="pip install 'vsr[tensorrt]', or --engine torch",
+            hint=f"pip install 'vsr[tensorrt]', or {_WAY_OUT}",
         ) from exc
     if int(trt.__version__.split(".")[0]) < _OLDEST:
         raise DeviceError(
             f"TensorRT {trt.__version__} is too old",
-            hint=f"pip install 'tensorrt>={_OLDEST}', or use --engine torch",
+            hint=f"pip install 'tensorrt>={_OLDEST}', or {_WAY_OUT}",
         )
     return trt
 

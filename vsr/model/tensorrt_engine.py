@@ -31,7 +31,7 @@ def make_tensorrt_module(network: Network, device: torch.device, precision: Prec
     """`network` as a module that TensorRT runs on `device`.
 
     The engine is built, or found in the cache, when the size of the pictures is known: in the first call, or in
-    `prepare`. Not yet run on a GPU.
+    `prepare`. TensorRT multiplies fp32 in TF32. Not yet run on a GPU.
 
     Raises:
         DeviceError: no CUDA device, no usable TensorRT, or a precision that is neither fp32 nor fp16.
@@ -119,6 +119,8 @@ class TensorrtModule(nn.Module):
         if self._engine is not None and self._profile is not None and self._profile.holds(shape):
             return self._engine
         profile = ShapeProfile.up_to(shape) if self._profile is None else self._profile.grown(shape)
+        if self._last_stream is not None:
+            self._last_stream.synchronize()  # what is under way still needs the old engine
         self._engine = self._profile = None  # the old one's memory is free before the new one asks for its own
         torch.cuda.empty_cache()  # what torch holds in reserve is no use to TensorRT, which asks CUDA itself
         with torch.cuda.device(self.device):
