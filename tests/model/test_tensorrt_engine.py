@@ -238,9 +238,10 @@ def test_frames_on_another_device_are_refused(make: Callable[[], TensorrtModule]
         make()(torch.empty(1, 3, 6, 5, device="meta"))
 
 
-def test_bf16_is_refused(trt: TensorrtDouble, network: Network) -> None:
-    with pytest.raises(DeviceError, match="fp16 or fp32"):
-        TensorrtModule(network, torch.device("cpu"), "bf16")
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_other_precisions_are_refused(trt: TensorrtDouble, network: Network, precision: str) -> None:
+    with pytest.raises(DeviceError, match=f"no {precision}"):
+        TensorrtModule(network, torch.device("cpu"), precision)
 
 
 def test_an_old_tensorrt_is_refused(trt: TensorrtDouble, network: Network) -> None:

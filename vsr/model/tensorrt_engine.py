@@ -62,8 +62,8 @@ class TensorrtModule(nn.Module):
 
     def __init__(self, network: Network, device: torch.device, precision: Precision) -> None:
         super().__init__()
-        if precision == "bf16":
-            raise DeviceError("engine 'tensorrt' computes in fp16 or fp32 here", hint="use --precision fp16")
+        if precision == "bf16" or precision == "int8":
+            raise DeviceError(f"engine 'tensorrt' has fp16 and fp32, no {precision}", hint="use --precision fp16")
         self._trt = import_tensorrt()
         self.scale, self.device, self.precision = network.scale, device, precision
         self.warnings: list[str] = []
