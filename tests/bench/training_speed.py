@@ -37,13 +37,14 @@ sys.path.insert(0, str(ROOT))
 
 from vsr.model.memory import keep_freed_memory  # noqa: E402
 from vsr.model.precision import choose_precision, resolve_device  # noqa: E402
+from vsr.model.speed import measure_matrix_rate, synchronize  # noqa: E402
 from vsr.progress import SilentProgress  # noqa: E402
 from vsr.training.distributed import Ranks  # noqa: E402
 from vsr.training.pictures import Pictures, open_pictures  # noqa: E402
 from vsr.training.recipe import Recipe  # noqa: E402
 from vsr.training.recipe_file import load_recipe  # noqa: E402
 from vsr.training.run_folder import RunFolder  # noqa: E402
-from vsr.training.speed import flushed_denormals, measure_matrix_rate  # noqa: E402
+from vsr.training.speed import flushed_denormals  # noqa: E402
 from vsr.training.training import Training  # noqa: E402
 
 SCALE, PATCH, BATCH, CHUNK = 4, 48, 16, 8
@@ -164,11 +165,6 @@ def draw_pictures(folder: Path) -> Path:
         picture = 127 + 60 * waves + 30 * edges + random.normal(0, 4, waves.shape)
         Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(folder / f"{number:02}.png")
     return folder
-
-
-def synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def describe_device(device: torch.device) -> str:

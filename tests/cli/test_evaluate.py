@@ -124,7 +124,7 @@ def test_an_unknown_model_is_status_1(run: Run, folder: Path) -> None:
 
 
 def test_time_alone_measures_networks(run: Run, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vsr.evaluation.speed.NUM_WARM_UP", 1)
+    monkeypatch.setattr("vsr.model.speed.NUM_WARM_UP", 1)
     status, out, _ = run("evaluate", "--time", "--model", tiny_weights, "--device", "cpu")
     assert status == 0
     assert "480x270" in out

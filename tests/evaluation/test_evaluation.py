@@ -13,12 +13,11 @@ from torch import Tensor
 
 import films
 from vsr.errors import DataError, OutputError, SettingsError, SourceError
-from vsr.evaluation import Conditions, OutputFolder, compare, evaluate_film, evaluate_pictures, measure_speed
+from vsr.evaluation import Conditions, OutputFolder, compare, evaluate_film, evaluate_pictures
 from vsr.evaluation.methods import open_methods
 from vsr.evaluation.scores import PictureScores
 from vsr.evaluation.sources import Pixels, list_pictures, read_picture, to_tensor
 from vsr.metrics import TemporalDifference, luma_bt601, psnr, ssim
-from vsr.model.loading import load_model
 from vsr.model.resample import enlarge, shrink
 
 
@@ -343,15 +342,3 @@ def test_temporal_difference_of_a_film_is_that_of_the_metric(tmp_path: Path) -> 
         output = read_picture(tmp_path / "out" / "frames" / "bilinear" / f"{number:08d}.png")
         expected.add(to_tensor(output), to_tensor(frame))
     assert result.methods[0].temporal_difference == pytest.approx(expected.mean)
-
-
-# --- milliseconds ---
-
-
-def test_speed_says_how_it_was_measured(tiny_weights: Path) -> None:
-    speed = measure_speed(load_model(tiny_weights), device="cpu", num_runs=3, height=20, width=24)
-    assert 0 < speed.fastest <= speed.milliseconds <= speed.slowest
-    assert (speed.frame, speed.num_runs, speed.device, speed.scale) == ("24x20", 3, "cpu", 4)
-    assert speed.threads == torch.get_num_threads()
-    assert speed.precision in ("bf16", "fp32")
-    assert speed.to_json()["model"] == "tiny-x4"

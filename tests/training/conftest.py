@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture(autouse=True)
 def quick_matrix_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small product stands for the machine's rate: the large one takes twice as long as a whole tiny training."""
-    monkeypatch.setattr("vsr.training.speed._SIDE_CPU", 64)
+    monkeypatch.setattr("vsr.model.speed._SIDE_CPU", 64)

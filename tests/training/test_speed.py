@@ -1,4 +1,4 @@
-"""The stopwatch, the machine's rate, and what is left as it was."""
+"""The stopwatch, and what is left as it was."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import time
 import pytest
 import torch
 
-from vsr.training import speed
-from vsr.training.speed import Stopwatch, flushed_denormals, measure_matrix_rate
+from vsr.training.speed import Stopwatch, flushed_denormals
 
 
 def test_a_stopwatch_leaves_pauses_out(monkeypatch: pytest.MonkeyPatch):
@@ -25,16 +24,6 @@ def test_a_stopwatch_leaves_pauses_out(monkeypatch: pytest.MonkeyPatch):
     assert watch.stop() == 3
     now += 9
     assert watch.read() == 3
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_rate_is_arithmetic_over_time_and_draws_no_numbers(monkeypatch: pytest.MonkeyPatch, precision: str):
-    ticks = iter(range(1000))
-    monkeypatch.setattr(time, "perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(speed, "_SIDE_CPU", 8)
-    before = torch.get_rng_state()
-    assert measure_matrix_rate(torch.device("cpu"), precision) == 2 * 8**3
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("outside", [False, True])

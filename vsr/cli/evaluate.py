@@ -14,8 +14,9 @@ from vsr.errors import Interrupted, UsageError
 from vsr.progress import ScreenProgress, printable, show_download
 
 if TYPE_CHECKING:
-    from vsr.evaluation import Conditions, DataResult, Speed
+    from vsr.evaluation import Conditions, DataResult
     from vsr.evaluation.methods import FilterMethod, NetworkMethod
+    from vsr.model.speed import Speed
 
 DEFAULT_MODELS = ("bicubic", "fast")
 
@@ -135,15 +136,16 @@ def _label(paths: list[str]) -> list[str]:
 
 
 def _measure_speeds(options: argparse.Namespace, methods: list[FilterMethod | NetworkMethod]) -> list[Speed]:
-    from vsr.evaluation import measure_speed
     from vsr.evaluation.methods import NetworkMethod
+    from vsr.model.speed import measure_speeds
+    from vsr.model.upscaler import Upscaler
 
     if not options.time:
         return []
     networks = [method for method in methods if isinstance(method, NetworkMethod)]
     if not networks:
         raise UsageError("--time needs a network; filters are not timed", hint="give one with --model")
-    return [measure_speed(one.upscaler.network, name=one.name, device=options.device) for one in networks]
+    return measure_speeds({one.name: Upscaler(one.upscaler.network, device=options.device) for one in networks})
 
 
 def _to_json(

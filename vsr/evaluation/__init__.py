@@ -7,7 +7,6 @@ inputs.py        the low-resolution twin of a picture: shrunk, noisy, compressed
 scores.py        figures of one picture, one method, one set of data
 pictures.py      evaluate_pictures
 films.py         evaluate_film: frames in order, and how the film flickers
-speed.py         milliseconds per frame
 outputs.py       keeping the pictures that came out
 tables.py        the figures as text
 """
@@ -20,7 +19,6 @@ from vsr.evaluation.methods import Method, open_methods
 from vsr.evaluation.outputs import OutputFolder
 from vsr.evaluation.pictures import evaluate_pictures
 from vsr.evaluation.scores import DataResult, MethodResult, PictureScores, Skipped, compare
-from vsr.evaluation.speed import Speed, measure_speed
 
 __all__ = [
     "Conditions",
@@ -30,10 +28,8 @@ __all__ = [
     "OutputFolder",
     "PictureScores",
     "Skipped",
-    "Speed",
     "compare",
     "evaluate_film",
     "evaluate_pictures",
-    "measure_speed",
     "open_methods",
 ]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from vsr.evaluation.scores import DataResult, PictureScores
-from vsr.evaluation.speed import Speed
+from vsr.model.speed import Speed
 
 __all__ = ["format_scores", "format_speeds"]
 

@@ -10,12 +10,13 @@ from typing import Any
 from vsr.errors import Interrupted
 from vsr.model.memory import keep_freed_memory
 from vsr.model.precision import choose_precision
+from vsr.model.speed import measure_matrix_rate
 from vsr.progress import Progress, SilentProgress
 from vsr.training.distributed import join_ranks
 from vsr.training.pictures import open_pictures
 from vsr.training.recipe import Recipe
 from vsr.training.run_folder import RunFolder
-from vsr.training.speed import Stopwatch, flushed_denormals, measure_matrix_rate
+from vsr.training.speed import Stopwatch, flushed_denormals
 from vsr.training.stopping import StopRequest
 from vsr.training.training import STOPPED, Training
 

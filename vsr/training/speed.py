@@ -1,4 +1,4 @@
-"""How fast a training goes, and how fast the machine could go."""
+"""How fast a training goes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["Stopwatch", "flushed_denormals", "measure_matrix_rate"]
+__all__ = ["Stopwatch", "flushed_denormals"]
 
-_SIDE_CPU, _SIDE_GPU = 1024, 8192
-_NUM_RUNS = 5
 _DENORMAL = 1e-40  # in float32
 
 
@@ -58,29 +56,3 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(before)
-
-
-def measure_matrix_rate(device: torch.device, precision: str) -> float:
-    """Floating point operations per second of a large matrix product, the best of five: what there is to be had.
-
-    Args:
-        precision: "fp32", "bf16" or "fp16". fp32 is measured as torch is set to do it (TF32 or not).
-    """
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
-    side = _SIDE_GPU if device.type == "cuda" else _SIDE_CPU
-    # Numbers of its own: what the training draws must not depend on whether speed is measured.
-    generator = torch.Generator(device).manual_seed(0)
-    matrix = torch.rand(side, side, device=device, generator=generator).to(dtype)
-    seconds = []
-    for _ in range(_NUM_RUNS + 1):
-        _wait(device)
-        started = time.perf_counter()
-        torch.mm(matrix, matrix)
-        _wait(device)
-        seconds.append(time.perf_counter() - started)
-    return 2 * side**3 / min(seconds[1:])
-
-
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
