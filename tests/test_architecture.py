@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "stills": GROUND | {"video", "pixels"},
     "pipeline": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics"},
     "api": GROUND | {"progress", "model", "pipeline", "stills"},
+    "bench": GROUND | {"video", "model", "pixels", "metrics", "pipeline", "api", "__init__"},  # its version
     "jobs": GROUND | {"progress", "video", "pipeline", "api"},
     "evaluation": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "pipeline"},
     "training": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "__init__"},  # its version

@@ -17,7 +17,7 @@ from vsr.model.upscaler import Upscaler
 
 def test_speed_says_how_it_was_measured(tiny_weights: Path) -> None:
     upscaler = Upscaler(load_model(tiny_weights), device="cpu")
-    (found,) = measure_speeds({"mine": upscaler}, num_runs=3, height=20, width=24)
+    (found,) = measure_speeds({"mine": upscaler}, num_runs=3, frame_BCHW=torch.rand(1, 3, 20, 24))
     assert 0 < found.fastest <= found.milliseconds <= found.slowest
     assert (found.frame, found.num_runs, found.device, found.scale) == ("24x20", 3, "cpu", 4)
     assert found.threads == torch.get_num_threads()
@@ -37,7 +37,7 @@ def test_networks_take_turns(tiny_weights: Path, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Upscaler, "__call__", record)
     monkeypatch.setattr(speed, "NUM_WARM_UP", 1)
-    found = measure_speeds(upscalers, num_runs=2, height=8, width=8)
+    found = measure_speeds(upscalers, num_runs=2, frame_BCHW=torch.rand(1, 3, 8, 8))
     assert calls == ["tiny-x4", "other"] * 3
     assert [(one.model, one.scale) for one in found] == [("tiny-x4", 4), ("other", 2)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from vsr import __version__
+from vsr.bench.request import NUM_FRAMES, NUM_RUNS, PARTS
 from vsr.settings import CODECS, DECODERS, ENCODERS, ENGINES, FLOAT_PRECISIONS, PRECISIONS
 
 __all__ = ["build_parser"]
@@ -28,6 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands, shared)
     _add_train(commands, shared)
     _add_export(commands, shared)
+    _add_bench(commands, shared)
     doctor = commands.add_parser("doctor", parents=[shared], help="what this machine can do, and what is missing")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -214,6 +216,35 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser], s
         "--check", action=argparse.BooleanOptionalAction, help="default: where onnxruntime is installed"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "bench",
+        parents=[shared],
+        help="how fast everything is on this machine",
+        description="Measure what the machine can do, each network and each stage alone, a whole run, and the plain"
+        " loop that the usual scripts run. Medians of several runs, with their range; let nothing else run meanwhile.",
+    )
+    parser.add_argument("--input", metavar="FILE", help="a film, of which the first frames count (default: synthetic)")
+    parser.add_argument("--frames", type=int, default=NUM_FRAMES, metavar="N", help="default: %(default)s")
+    parser.add_argument("--runs", type=int, default=NUM_RUNS, metavar="N", help="of everything (default: %(default)s)")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, metavar="PART",
+        help=f"measure that alone: {', '.join(PARTS)} (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--model", action="append", metavar="NAME|FILE",
+        help="a network; the first is the river's and the peer's (repeatable; default: the embedded ones and fast)",
+    )  # fmt: skip
+    parser.add_argument("--preset", metavar="NAME|FILE", help="a way of working: `vsr presets list`")
+    parser.add_argument("--scale", type=float, metavar="N", help="output size over input size (default: the network's)")
+    parser.add_argument("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N, mps")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: auto (half precision where it is fast)")
+    parser.add_argument("--engine", choices=ENGINES, help="what runs the network (default: auto)")
+    parser.add_argument("--crf", type=float, metavar="N", help="quality of both encoders")
+    parser.add_argument("--encoder-preset", metavar="NAME", help="speed of both encoders, e.g. veryfast, medium")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

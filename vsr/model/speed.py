@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vsr.model.upscaler import Upscaler
 
@@ -48,11 +49,7 @@ class Speed:
 
 
 def measure_speeds(
-    upscalers: Mapping[str, Upscaler],
-    *,
-    num_runs: int = NUM_RUNS,
-    height: int = FRAME_HEIGHT,
-    width: int = FRAME_WIDTH,
+    upscalers: Mapping[str, Upscaler], *, num_runs: int = NUM_RUNS, frame_BCHW: Tensor | None = None
 ) -> list[Speed]:
     """Time upscalers as `vsr upscale` calls them, alone on the machine; they take turns: a slow minute hits all.
 
@@ -61,12 +58,14 @@ def measure_speeds(
 
     Args:
         upscalers: by the names that they go by.
-        height, width: of the input, in pixels.
+        frame_BCHW: the input, 1,3,H,W float32 RGB in 0..1; None for noise of 480x270. int8 is fitted to it.
 
     Raises:
-        ProcessingError: a network gives NaN or Inf, or memory is too small.
+        ProcessingError: a network gives NaN or Inf, int8 is too far from fp32, or memory is too small.
     """
-    frame_BCHW = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    if frame_BCHW is None:
+        frame_BCHW = torch.rand(1, 3, FRAME_HEIGHT, FRAME_WIDTH, generator=torch.Generator().manual_seed(0))
+    height, width = frame_BCHW.shape[-2:]
     frames = {name: frame_BCHW.to(upscaler.device) for name, upscaler in upscalers.items()}
     times: dict[str, list[float]] = {name: [] for name in upscalers}
     for _ in range(NUM_WARM_UP + num_runs):
