@@ -30,7 +30,7 @@ ARROWS: dict[str, set[str]] = {
     "planar": GROUND,
     "pixels": GROUND | {"video", "chroma", "planar"},
     "stills": GROUND | {"video", "pixels"},
-    "pipeline": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics"},
+    "pipeline": GROUND | {"progress", "video", "model", "planar", "pixels", "stills", "metrics"},
     "api": GROUND | {"progress", "model", "pipeline", "stills"},
     "bench": GROUND | {"video", "model", "pixels", "metrics", "pipeline", "api", "__init__"},  # its version
     "jobs": GROUND | {"progress", "video", "pipeline", "api"},

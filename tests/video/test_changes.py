@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vsr.video.changes import BLOCK, FrameComparison
+from vsr.video.color import ColorTags
+from vsr.video.device_frame import DeviceFrame
 from vsr.video.planes import view_samples
 
 FORMATS = [
@@ -134,6 +136,13 @@ def test_another_size_or_format_is_another_picture() -> None:
     assert compare(frame, make_frame("yuv420p", 64, 50)) is None
     assert compare(frame, make_frame("yuv420p", 66, 48)) is None
     assert compare(frame, make_frame("yuv422p", 64, 48)) is None
+
+
+def test_what_lies_on_a_gpu_is_not_looked_at() -> None:
+    frame = make_frame("yuv420p", 64, 48)
+    there = DeviceFrame(None, 0, 64, 48, "yuv420p", ColorTags(1, 1, 1, 1), 0, 1)
+    comparison = FrameComparison()
+    assert [comparison.find_changes(one) is None for one in (frame, there, there, frame, frame)] == [True] * 4 + [False]
 
 
 def test_each_frame_is_compared_with_the_one_before_it() -> None:

@@ -1,8 +1,8 @@
 """Which windows of a frame to compute anew where only some of its blocks have changed; pure integers.
 
-A change spreads: the network's receptive field and the chroma filters before and after it carry it `reach` pixels
-further. What may look otherwise than before is *kept* of a patch; to compute that right, the network's *window* reaches
-as far again. A window costs its pixels and something for the call, so that changes near each other share one.
+A change spreads: the network's receptive field and the chroma filters before and after it carry it further. What may
+look otherwise than before is *kept* of a patch; to compute that right, the network's *window* shows its context too.
+A window costs its pixels and something for the call, so that changes near each other share one.
 
 Windows come in few sizes, so that whoever checks a size before he trusts it (see `vsr.model.exactness`) has little
 to do. They are never small: below some 48 pixels oneDNN's convolutions in bf16 take another way, and sum in another
@@ -12,22 +12,19 @@ order, than for whole frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from vsr.model.tiling import Span, Tile
 
-__all__ = ["KEEP_GRID", "area_of", "plan_patches"]
+__all__ = ["area_of", "plan_patches"]
 
 Blocks = npt.NDArray[np.bool_]
 
-# What is kept begins and ends at multiples of this (or at the frame's border): whole chroma samples in any format.
-KEEP_GRID = 4
-# Windows begin at multiples of this, and their sides are multiples of it: 64, 96, 144, 224, 336, 512 ...
-WINDOW_GRID, SMALLEST_SIDE, GROWTH = 16, 64, 1.5
+# The sides of windows are multiples of this: 64, 80, 112, 144, 192, 240, 304, 384, 480 ...
+SIDE_GRID, SMALLEST_SIDE, GROWTH = 16, 64, 1.25
 
 CALL_PIXELS = 2048  # as many pixels could be computed in the time that a call takes by itself
 WORTHWHILE = 0.7  # patches that take more than this part of the whole frame's work are not worth their seams
@@ -35,28 +32,33 @@ MAX_CUTS = 4  # cuts one inside the other: at most 16 windows
 
 
 def plan_patches(
-    changed: Blocks, block: int, height: int, width: int, reach: int, *, multiple: int = 1
+    changed: Blocks, block: int, height: int, width: int, *, spread: int, context: int, multiple: int = 1
 ) -> tuple[Tile, ...] | None:
     """Windows to compute again, in which everything lies that the changed blocks can have an influence on.
 
     Args:
         changed: truth values of blocks of `block` x `block` pixels, in rows and columns.
         height, width: of the frame, in pixels.
-        reach: how far a change spreads, and what a pixel depends on lies away, in pixels.
-        multiple: windows begin at multiples of this, and end at one or at the border (see `Network.multiple`).
+        spread: how far from a change something may look otherwise, in pixels.
+        context: how far from a pixel lies what it depends on, in pixels.
+        multiple: windows, and what is kept of them, begin at multiples of this and end at one or at the border.
 
     Returns:
         Tiles without fades; what they keep may overlap. Empty: nothing has changed. None: the whole frame is as cheap.
     """
-    if block < 1 or reach < 0 or multiple < 1:
-        raise ValueError(f"no patches for {block=}, {reach=}, {multiple=}")
-    grid = math.lcm(WINDOW_GRID, multiple)
+    if block < 1 or spread < 0 or context < 0 or multiple < 1:
+        raise ValueError(f"no patches for {block=}, {spread=}, {context=}, {multiple=}")
 
     def place(box: _Box) -> Tile:
-        top, bottom, left, right = (edge * block for edge in box)
-        return Tile(_place_span(top, bottom, height, reach, grid), _place_span(left, right, width, reach, grid))
+        spans = []
+        for first, stop, length in ((*box[:2], height), (*box[2:], width)):
+            keep_start = max(0, first * block - spread) // multiple * multiple
+            keep_stop = min(length, _round_up(stop * block + spread, multiple))
+            start, end = _place_window(max(0, keep_start - context), min(length, keep_stop + context), length, multiple)
+            spans.append(Span(start, end, keep_start, keep_stop))
+        return Tile(*spans)
 
-    patches = [place(box) for box in _divide(changed, (0, 0), 2 * reach / block, place, MAX_CUTS)]
+    patches = [place(box) for box in _divide(changed, (0, 0), 2 * (spread + context) / block, place, MAX_CUTS)]
     cost = sum(map(_cost_of, patches))
     return tuple(patches) if cost <= WORTHWHILE * height * width or not patches else None
 
@@ -73,25 +75,28 @@ def _cost_of(patch: Tile) -> int:
 # --- one axis ---
 
 
-def _place_span(first: int, stop: int, length: int, reach: int, grid: int) -> Span:
-    """The window for changes in [first, stop) of an axis of `length` pixels."""
-    keep_start = max(0, first - reach) // KEEP_GRID * KEEP_GRID
-    keep_stop = min(length, -(-(stop + reach) // KEEP_GRID) * KEEP_GRID)
-    start, needed = max(0, keep_start - reach) // grid * grid, min(length, keep_stop + reach)
-    for side in _list_sides(length, grid):
-        if start + side >= needed:
+def _place_window(first: int, stop: int, length: int, multiple: int) -> tuple[int, int]:
+    """The smallest window on an axis of `length` pixels that holds [first, stop): its (start, stop)."""
+    start = first // multiple * multiple
+    for side in _list_sides(length, multiple):
+        if start + side >= stop:
             if start + side <= length:
-                return Span(start, start + side, keep_start, keep_stop)
-            # It would stick out: against the border with it, which may make it longer by less than the grid.
-            return Span((length - side) // grid * grid, length, keep_start, keep_stop)
-    return Span(0, length, keep_start, keep_stop)
+                return start, start + side
+            # It would stick out: against the border with it, which may make it longer by less than `multiple`.
+            return (length - side) // multiple * multiple, length
+    return 0, length
 
 
-def _list_sides(length: int, grid: int) -> Iterator[int]:
-    side = -(-SMALLEST_SIDE // grid) * grid
+def _list_sides(length: int, multiple: int) -> Iterator[int]:
+    grid = math.lcm(SIDE_GRID, multiple)
+    side = _round_up(SMALLEST_SIDE, grid)
     while side < length:
         yield side
-        side = math.ceil(side * GROWTH / grid) * grid
+        side = _round_up(math.ceil(side * GROWTH), grid)
+
+
+def _round_up(number: int, grid: int) -> int:
+    return -(-number // grid) * grid
 
 
 # --- the plane: guillotine cuts ---
@@ -99,7 +104,9 @@ def _list_sides(length: int, grid: int) -> Iterator[int]:
 _Box = tuple[int, int, int, int]  # top, bottom, left, right, in blocks
 
 
-def _divide(changed: Blocks, origin: tuple[int, int], growth: float, place: Any, num_cuts: int) -> list[_Box]:
+def _divide(
+    changed: Blocks, origin: tuple[int, int], growth: float, place: Callable[[_Box], Tile], num_cuts: int
+) -> list[_Box]:
     """Boxes around all that has changed: one, or those on both sides of the best cut if their windows cost less.
 
     Args:

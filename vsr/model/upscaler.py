@@ -90,7 +90,7 @@ class Upscaler:
         self.tile: int | None = self._tile_setting if isinstance(self._tile_setting, int) else None
         self.halt = threading.Event()
         self._cancel = cancel
-        self._planned_for: tuple[int, int, int] | None = None
+        self._tiles: dict[tuple[int, int, int], int | None] = {}  # by batch, height and width
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
         self._cost: Cost | None = None
@@ -110,8 +110,7 @@ class Upscaler:
         siblings = [copy.copy(self) for _ in range(num_threads)]
         for sibling in siblings:
             sibling._memory_share = MEMORY_SHARE / num_threads
-            sibling._planned_for = None
-            sibling._fillers = {}
+            sibling._tiles, sibling._fillers = {}, {}
         return siblings
 
     def for_depth(self, bits: int) -> Upscaler:
@@ -125,7 +124,7 @@ class Upscaler:
         sibling = copy.copy(self)
         sibling.precision = "fp32"
         sibling._fillers = {}
-        sibling._cost = sibling._planned_for = None  # a value takes more memory
+        sibling._cost, sibling._tiles = None, {}  # a value takes more memory
         return sibling
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
@@ -186,6 +185,23 @@ class Upscaler:
             return frames_BCHW
 
         self._call_on_stream(work, frames_BCHW)
+
+    def values(self, frames_BCHW: Tensor, codes: PlaneCodes | None) -> Tensor:
+        """What the network itself gives, to be compared to the last bit: B,C,H*n,W*n of some float dtype.
+
+        Args:
+            frames_BCHW: as `__call__` takes them.
+            codes: of the planes that `fill` makes of these values; None: the values are those of a picture.
+
+        Raises:
+            Interrupted, ProcessingError: as `__call__`, save that NaN and Inf are none of its business.
+        """
+
+        def work(frames_BCHW: Tensor) -> Tensor:
+            self._plan(frames_BCHW)
+            return self._run_in_memory(self._forms.place(self.precision, codes), frames_BCHW)
+
+        return self._call_on_stream(work, frames_BCHW)
 
     def _call_on_stream(self, work: Callable[[Tensor], Tensor], frames_BCHW: Tensor) -> Tensor:
         """`work` on the frames on the device; CUDA has a stream of its own for it, ordered after what the caller has
@@ -253,16 +269,16 @@ class Upscaler:
         if self._tile_setting != "auto":
             return
         batch, _, height, width = frames_BCHW.shape
-        if self._planned_for == (batch, height, width):
-            return
-        self._planned_for = (batch, height, width)
-        self._cost = self._cost or self._measure_cost()
-        memory = measure_free_memory(self.device) * self._memory_share
-        num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
-        if self.device.type == "cpu":
-            flop = FLOPS_PER_THREAD[self.precision] * torch.get_num_threads() * MAX_OPERATOR_SECONDS
-            num_pixels = min(num_pixels, flop / (batch * self._cost.operator_flop_per_pixel))
-        self.tile = choose_tile(height, width, num_pixels, self.network.halo)
+        size = (batch, height, width)
+        if size not in self._tiles:
+            self._cost = self._cost or self._measure_cost()
+            memory = measure_free_memory(self.device) * self._memory_share
+            num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
+            if self.device.type == "cpu":
+                flop = FLOPS_PER_THREAD[self.precision] * torch.get_num_threads() * MAX_OPERATOR_SECONDS
+                num_pixels = min(num_pixels, flop / (batch * self._cost.operator_flop_per_pixel))
+            self._tiles[size] = choose_tile(height, width, num_pixels, self.network.halo)
+        self.tile = self._tiles[size]
         if self._tile_limit is not None and max(height, width) > self._tile_limit:
             self.tile = min(self.tile or self._tile_limit, self._tile_limit)
 

@@ -36,6 +36,7 @@ class FilmPlan:
         decoder: what will decode it.
         batch: frames per network call.
         notes: what the user should know beforehand, each a sentence.
+        reuse: what is the same as in the frame before is not computed again.
     """
 
     info: VideoInfo
@@ -43,6 +44,7 @@ class FilmPlan:
     decoder: DecoderChoice
     batch: int
     notes: tuple[str, ...]
+    reuse: bool = True
 
     @property
     def num_frames(self) -> int | None:
@@ -96,7 +98,8 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
     if free < source.stat().st_size:
         notes.append(f"only {free / 1e6:.0f} MB are free on the disk of {path.name!r}, less than the source takes")
     plan = OutputPlan(path, streams, encoding, window, settings.overwrite)
-    return FilmPlan(info, plan, decoder, _choose_batch(settings, info, upscaler), tuple(notes))
+    batch = _choose_batch(settings, info, upscaler)
+    return FilmPlan(info, plan, decoder, batch, tuple(notes), settings.reuse)
 
 
 def _find_gpu(settings: Settings, upscaler: Upscaler) -> int | None:

@@ -20,6 +20,8 @@ class Report:
         frames_in, frames_out: pictures decoded and pictures found in the verified file; an image counts one.
         seconds: wall-clock time of the whole run, `fps` frames_out over it.
         scale: output size over input size; `size_in`, `size_out` are width and height in pixels.
+        frames_reused: pictures that were bit for bit the one before and got its frame.
+        area_computed: pixels that went through the network over pixels of the film; 1.0 where nothing was reused.
         tile: side of a tile in source pixels, None for whole frames.
         streams: what became of each stream of the source.
         stage_seconds: working time per stage.
@@ -51,11 +53,14 @@ class Report:
     damaged: bool = False
     decoder: str | None = None
     encoder: str | None = None
+    frames_reused: int = 0
+    area_computed: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
         values = asdict(self)
-        values["seconds"], values["fps"] = round(self.seconds, 3), round(self.fps, 3)
+        for key in ("seconds", "fps", "area_computed"):
+            values[key] = round(values[key], 3)
         values["stage_seconds"] = {stage: round(seconds, 3) for stage, seconds in self.stage_seconds.items()}
         return values
 

@@ -1,4 +1,4 @@
-"""A film's journey: decode | compute | encode, then read back, compare, rename.
+"""A film's journey: decode and compare | compute | compose and encode, then read back, compare, rename.
 
 The stages are passive (generators, and a function for the middle one). The two `Prefetch` between them hold all the
 threads there are: one that decodes, and as many that compute as `CoreShare` asks for; encoding is the caller's.
@@ -17,10 +17,20 @@ from vsr.errors import Interrupted, ProcessingError
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.calibration import calibrate_on_film
 from vsr.pipeline.clock import StageClock
-from vsr.pipeline.compute import Tally, compute, group_pictures
+from vsr.pipeline.compute import Tally
 from vsr.pipeline.plan import FilmPlan
 from vsr.pipeline.prefetch import Prefetch
 from vsr.pipeline.report import Report, peak_memory
+from vsr.pipeline.reuse import (
+    Composition,
+    Outcome,
+    Task,
+    compute_tasks,
+    describe_check,
+    find_tasks,
+    group_tasks,
+    make_check,
+)
 from vsr.pipeline.workers import CoreShare, keep_thread_setting, list_ways
 from vsr.progress import Progress, SilentProgress
 from vsr.video.reader import Picture, Reader
@@ -55,25 +65,30 @@ def upscale_film(
     calibrated = calibrate_on_film(plan, upscaler)
     share = CoreShare(list_ways(upscaler, plan.num_groups))
     num_workers = share.num_workers
-    upscalers = upscaler.split(num_workers)
+    check = make_check(plan, upscaler)
     workers = [
-        share.share(clock.timed("compute", partial(compute, upscaler=one, plan=plan, tally=tally), num_workers))
-        for one in upscalers
+        share.share(clock.timed("compute", work, num_workers))
+        for work in (
+            partial(compute_tasks, upscaler=one, plan=plan, tally=tally, check=check)
+            for one in upscaler.split(num_workers)
+        )
     ]
+    composition = Composition(upscaler, plan, tally)
     num_told = len(upscaler.warnings)
     progress.start(info.path.name, plan.num_frames, "frames")
     try:
         with keep_thread_setting(), Writer(info, output, cancel=cancel) as writer:
-            pictures = _count(clock.watch("decode", reader.pictures()), tally)
-            decoded: Prefetch[Picture] = Prefetch(pictures, DECODED_AHEAD, "decode")
+            tasks = clock.watch("decode", find_tasks(_count(reader.pictures(), tally), plan, upscaler))
+            decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
             with decoded:
-                computed = Prefetch(group_pictures(decoded, plan.batch), FINISHED_AHEAD, "compute", workers)
+                groups = group_tasks(decoded, plan.batch)
+                computed: Prefetch[list[Outcome]] = Prefetch(groups, FINISHED_AHEAD, "compute", workers)
                 with computed, _halting(upscaler):
-                    for picture in chain.from_iterable(computed):
+                    for outcome in chain.from_iterable(computed):
                         if cancel.is_set():
                             raise Interrupted
                         with clock.working("encode"):
-                            writer.write(picture)
+                            writer.write(composition.add(outcome))
                         progress.advance(1, f"{clock.bottleneck} is the slowest stage")
             if writer.num_frames != tally.num_decoded:
                 raise ProcessingError(
@@ -86,15 +101,14 @@ def upscale_film(
     finally:
         upscaler.halt.clear()
         progress.finish()
-    film_warnings = [*filter(None, [calibrated]), *upscaler.warnings]
+    film_warnings = [*filter(None, [calibrated]), *upscaler.warnings, *describe_check(check)]
     del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
-    return _report(plan, upscaler, upscalers[0].tile, reader, writer, tally, clock, film_warnings, begin)
+    return _report(plan, upscaler, reader, writer, tally, clock, film_warnings, begin)
 
 
 def _report(
     plan: FilmPlan,
     upscaler: Upscaler,
-    tile: int | None,
     reader: Reader,
     writer: Writer,
     tally: Tally,
@@ -130,7 +144,7 @@ def _report(
         size_out=size,
         device=str(upscaler.device),
         precision=upscaler.precision,
-        tile=tile,
+        tile=tally.tile,
         codec=output.encoding.codec,
         streams=tuple(stream.describe() for stream in output.streams),
         stage_seconds=dict(clock.seconds),
@@ -139,6 +153,8 @@ def _report(
         damaged=damage.is_lossy(),
         decoder=reader.decoder.name,
         encoder=output.encoding.encoder,
+        frames_reused=tally.num_reused,
+        area_computed=tally.pixels_computed / max(1, tally.pixels_seen),
     )
 
 

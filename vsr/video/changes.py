@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from vsr.video.device_frame import DeviceFrame
 from vsr.video.planes import Samples, view_samples
 
 __all__ = ["BLOCK", "FrameComparison"]
@@ -39,7 +40,7 @@ class FrameComparison:
     def __init__(self) -> None:
         self._before: tuple[tuple[Any, ...], Samples] | None = None
 
-    def find_changes(self, frame: av.VideoFrame) -> Blocks | None:
+    def find_changes(self, frame: av.VideoFrame | DeviceFrame) -> Blocks | None:
         """Where `frame` differs from the frame of the call before.
 
         Returns:
@@ -51,7 +52,7 @@ class FrameComparison:
         Raises:
             SourceError: a pixel format that cannot be read.
         """
-        if frame.sw_format is not None:
+        if isinstance(frame, DeviceFrame) or frame.sw_format is not None:
             self._before = None
             return None
         layout = _layout(frame)
