@@ -14,8 +14,9 @@ from torch import Tensor
 from vsr.bench.spread import Spread
 from vsr.model.speed import synchronize
 from vsr.model.upscaler import Upscaler
-from vsr.pipeline.compute import Tally, compute, group_pictures, read_pictures
+from vsr.pipeline.compute import Tally, compute, read_pictures
 from vsr.pipeline.plan import FilmPlan, plan_film
+from vsr.pipeline.reuse import Task, group_tasks
 from vsr.pixels import tensor_to_frames
 from vsr.settings import Settings
 from vsr.video.reader import Picture, Reader
@@ -58,8 +59,8 @@ def measure_stages(clip: Path, settings: Settings, upscaler: Upscaler, folder: P
         deque(_open(plan).pictures(), maxlen=0)
 
     def compute_all() -> None:
-        for group in group_pictures(pictures, plan.batch):
-            compute(group, upscaler=upscaler, plan=plan, tally=Tally())
+        for group in group_tasks((Task(picture, num_pixels=0) for picture in pictures), plan.batch):
+            compute([task.picture for task in group], upscaler=upscaler, plan=plan, tally=Tally())
 
     def convert_to_tensors() -> None:
         for picture in pictures:
