@@ -11,7 +11,7 @@ from vsr.model.compact import Compact
 from vsr.model.rrdb import RRDBNet
 from vsr.model.srresnet import SRResNet
 
-__all__ = ["SMALL", "AnyNetwork", "make", "write_compact"]
+__all__ = ["SMALL", "AnyNetwork", "make", "make_rrdb", "write_compact"]
 
 AnyNetwork = Compact | RRDBNet | SRResNet
 
@@ -46,3 +46,10 @@ def write_compact(path: Path, *, scale: int = 4, num_features: int = 8, num_conv
     state = {name: (value * 0.2).contiguous() for name, value in module.state_dict().items()}
     save_file(state, path)
     return path
+
+
+def make_rrdb(num_blocks: int = 2, *, unshuffle: int = 1, num_features: int = 16, growth: int = 8) -> RRDBNet:
+    """A small RRDBNet x4 (x2, x1 with `unshuffle`) of random weights, ready for inference, channels-last."""
+    torch.manual_seed(0)
+    module = RRDBNet(num_features=num_features, num_blocks=num_blocks, growth=growth, unshuffle=unshuffle)
+    return module.eval().requires_grad_(False).to(memory_format=torch.channels_last)

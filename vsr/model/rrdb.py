@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vsr.model.network import FullPrecisionConv2d, InputConv2d, pad_to_multiple
 
-__all__ = ["RRDBNet"]
+__all__ = ["RESIDUAL_SCALE", "RRDB", "SLOPE", "DenseBlock", "RRDBNet"]
 
 SLOPE = 0.2
 RESIDUAL_SCALE = 0.2
