@@ -41,13 +41,19 @@ class Forms:
     """Network + device + engine; any number of threads may ask it.
 
     Args:
-        before_layer: called before every layer runs; what it raises ends the run.
+        before_layer, tell: as `place_network` takes them.
     """
 
     def __init__(
-        self, network: Network, device: torch.device, engine: Engine, before_layer: Callable[..., Any]
+        self,
+        network: Network,
+        device: torch.device,
+        engine: Engine,
+        before_layer: Callable[..., Any],
+        tell: Callable[[str], None],
     ) -> None:
-        self._network, self._device, self._engine, self._before_layer = network, device, engine, before_layer
+        self._network, self._device, self._engine = network, device, engine
+        self._before_layer, self._tell = before_layer, tell
         self._placed: dict[tuple[Precision, PlaneCodes | None], PlacedModule] = {}
         self._ranges: tuple[float, ...] | None = None
         self._placing = threading.RLock()
@@ -62,7 +68,7 @@ class Forms:
             if key not in self._placed:
                 engine = "torch" if precision == "fp32" else self._engine
                 self._placed[key] = place_network(
-                    self._network, self._device, precision, self._before_layer,
+                    self._network, self._device, precision, self._before_layer, self._tell,
                     codes=codes, engine=engine, ranges=self._ranges,
                 )  # fmt: skip
             return self._placed[key]

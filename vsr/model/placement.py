@@ -12,6 +12,7 @@ from torch import nn
 
 from vsr.errors import DeviceError, SettingsError
 from vsr.model.compact import Compact
+from vsr.model.cuda_engine import make_cuda_module
 from vsr.model.fused import fuse
 from vsr.model.network import Network
 from vsr.model.openvino_body import OpenVinoBody, import_openvino
@@ -73,6 +74,7 @@ def place_network(
     device: torch.device,
     precision: Precision,
     before_layer: Callable[..., Any],
+    tell: Callable[[str], None],
     *,
     codes: PlaneCodes | None = None,
     engine: Engine = "torch",
@@ -81,7 +83,9 @@ def place_network(
     """A copy of `network`'s module on `device`.
 
     Args:
-        before_layer: called before every layer runs; what it raises ends the run.
+        before_layer: called before every layer runs (on CUDA, where layers are launched long before they run: before
+            the network does); what it raises ends the run.
+        tell: hears, in a sentence, of a quicker form that could not be used.
         codes: of the planes wanted; None for pictures.
         ranges: what int8 is to hold, as `vsr.model.calibration.measure_ranges` finds it.
     """
@@ -99,6 +103,8 @@ def place_network(
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
             module = fuse(module)
-    for part in module.modules():
+        if device.type == "cuda":
+            module = make_cuda_module(module, DTYPES[precision], tell)
+    for part in [module] if device.type == "cuda" else module.modules():
         part.register_forward_pre_hook(before_layer)
     return PlacedModule(module, network.scale if codes is None else 1, codes is not None)

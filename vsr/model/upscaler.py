@@ -94,7 +94,7 @@ class Upscaler:
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
         self._cost: Cost | None = None
-        self._forms = Forms(network, self.device, self.engine, self._check_cancel)  # siblings share it
+        self._forms = Forms(network, self.device, self.engine, self._check_cancel, self._tell)  # siblings share it
         self._fillers: dict[PlaneCodes, PlaneFiller] = {}
         if self.precision != "int8":
             self._forms.place(self.precision)
@@ -335,6 +335,10 @@ class Upscaler:
         # Only torch's layers can be watched at work.
         is_torch = self.engine == "torch"
         return measure_cost(self._forms.place(self.precision).module if is_torch else self.network.module, self.device)
+
+    def _tell(self, message: str) -> None:
+        with self._telling:
+            self.warnings.append(message)
 
     def _check_cancel(self, *_: Any) -> None:
         if self.halt.is_set() or (self._cancel is not None and self._cancel.is_set()):
