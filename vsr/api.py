@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import UsageError
+from vsr.model.group import UpscalerGroup
 from vsr.model.loading import load_model
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import plan_film
@@ -88,15 +89,16 @@ def make_upscaler(
         DeviceError: the device or precision is not there.
     """
     network = load_model(settings.model, scale=settings.scale, download=download, progress=on_download)
-    return Upscaler(
-        network,
-        scale=settings.scale,
-        device=settings.device,
-        precision=settings.precision,
-        engine=settings.engine,
-        tile=settings.tile,
-        cancel=cancel,
-    )
+    options: dict[str, Any] = {
+        "scale": settings.scale,
+        "precision": settings.precision,
+        "engine": settings.engine,
+        "tile": settings.tile,
+        "cancel": cancel,
+    }
+    if len(settings.devices) > 1:
+        return UpscalerGroup(network, settings.devices, **options)
+    return Upscaler(network, device=settings.device, **options)
 
 
 def upscale_image(source: Path, output: Path | None, settings: Settings, upscaler: Upscaler) -> Report:
@@ -118,7 +120,7 @@ def upscale_image(source: Path, output: Path | None, settings: Settings, upscale
         scale=upscaler.scale,
         size_in=(done.width_in, done.height_in),
         size_out=(done.width_out, done.height_out),
-        device=str(upscaler.device),
+        device=str(upscaler.device),  # one picture goes to the first of several
         precision=done.precision or upscaler.precision,
         tile=done.tile,
         codec=None,

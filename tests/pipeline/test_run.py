@@ -19,6 +19,8 @@ import pytest
 import films
 import vsr
 from vsr.errors import Interrupted, OutputError, ProcessingError, SourceError, UsageError
+from vsr.model.group import UpscalerGroup
+from vsr.model.loading import load_model
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import plan_film
 from vsr.pipeline.run import upscale_film
@@ -119,6 +121,54 @@ def test_frames_at_a_time_change_nothing(
     assert read_times(outputs[0]) == read_times(outputs[1]) == read_times(outputs[2])
     for first, *others in zip(*map(read_pictures, outputs), strict=True):
         assert all(np.array_equal(first, other) for other in others)
+
+
+def make_group(tiny_weights: Path, cancel: threading.Event | None = None) -> UpscalerGroup:
+    """Two places on the CPU, for two GPUs."""
+    return UpscalerGroup(load_model(str(tiny_weights)), ["cpu", "cpu"], precision="fp32", cancel=cancel)
+
+
+def test_several_devices_change_nothing(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.pipeline.run.list_ways", lambda upscaler, _: [Way(upscaler.num_devices, 1)])
+    film = make_film(films.plain, times=40)
+    settings = Settings(model=str(tiny_weights), codec="ffv1", precision="fp32", batch=3)
+    alone = vsr.upscale(film.path, tmp_path / "alone.mkv", settings=settings)
+    shared = vsr.upscale(film.path, tmp_path / "shared.mkv", settings=settings, upscaler=make_group(tiny_weights))
+    assert (alone.device, shared.device) == ("cpu", "cpu,cpu")
+    assert read_times(Path(alone.output)) == read_times(Path(shared.output))
+    for one, other in zip(read_pictures(Path(alone.output)), read_pictures(Path(shared.output)), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_one_device_that_fails_ends_the_run_and_leaves_nothing(
+    film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.pipeline.run.list_ways", lambda upscaler, _: [Way(upscaler.num_devices, 1)])
+    group = make_group(tiny_weights)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("unspecified launch failure")
+
+    monkeypatch.setattr(group._others[0], "_run", fail)
+    with pytest.raises(ProcessingError, match=r"film\.mp4' at 0\.\d+ s: RuntimeError: unspecified launch failure"):
+        vsr.upscale(film.path, model=str(tiny_weights), upscaler=group)
+    assert leftovers(film.path.parent) == []
+    assert not group.halt.is_set()
+
+
+def test_several_devices_stop_when_asked_to(
+    make_film: MakeFilm, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vsr.pipeline.run.list_ways", lambda upscaler, _: [Way(upscaler.num_devices, 1)])
+    film = make_film(films.plain, times=240)
+    cancel = threading.Event()
+    group = make_group(tiny_weights, cancel)
+    threading.Timer(0.2, cancel.set).start()
+    with pytest.raises(Interrupted):
+        vsr.upscale(film.path, model=str(tiny_weights), upscaler=group, cancel=cancel)
+    assert leftovers(film.path.parent) == []
 
 
 def test_another_scale_than_the_networks_is_resampled_and_said(film: films.Film, tiny_weights: Path) -> None:

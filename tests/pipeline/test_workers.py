@@ -3,6 +3,8 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -113,6 +115,12 @@ def test_a_frame_that_fails_lets_the_next_one_through() -> None:
     for _ in range(3):
         with pytest.raises(RuntimeError, match="broken"):
             work(None)
+
+
+def test_every_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    gpus: Any = SimpleNamespace(device=torch.device("cuda", 0), num_devices=3)
+    assert list_ways(gpus, None) == list_ways(gpus, 2) == [Way(3, 8)]
 
 
 def test_a_run_leaves_torchs_threads_as_they_were(film: films.Film, tiny_weights: Path) -> None:

@@ -66,7 +66,7 @@ class CudaModule(nn.Module):
         """As the module's own forward, on CUDA."""
         height, width = frames_BCHW.shape[-2:]
         # Triton launches on the thread's own device, whatever the tensors say.
-        with self._calling, torch.cuda.device_of(frames_BCHW):
+        with self._calling, torch.cuda.device_of(frames_BCHW):  # type: ignore[no-untyped-call]
             if height * width < MIN_PIXELS:
                 return self._run_alone(self.eager, frames_BCHW)
             if self._fastest is None:

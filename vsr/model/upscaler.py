@@ -104,6 +104,21 @@ class Upscaler:
         if self.device.type == "cpu":
             keep_freed_memory()
 
+    @property
+    def placement(self) -> str:
+        """Where it works, for people."""
+        return str(self.device)
+
+    @property
+    def num_devices(self) -> int:
+        """On how many devices `split` deals out upscalers."""
+        return 1
+
+    def share_with(self, leader: Upscaler) -> None:
+        """Count and warn together with `leader` from here on, and stop when it is told to."""
+        self.stats, self.warnings, self._telling = leader.stats, leader.warnings, leader._telling
+        self.halt, self._cancel = leader.halt, leader._cancel
+
     def split(self, num_threads: int) -> list[Upscaler]:
         """As many upscalers as that, for as many threads: they share the network, the counts and the warnings with this
         one, and the memory among themselves."""

@@ -142,7 +142,7 @@ def _report(
         scale=upscaler.scale,
         size_in=(info.width, info.height),
         size_out=size,
-        device=str(upscaler.device),
+        device=upscaler.placement,
         precision=upscaler.precision,
         tile=tally.tile,
         codec=output.encoding.codec,

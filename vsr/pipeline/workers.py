@@ -47,7 +47,8 @@ def list_ways(upscaler: Upscaler, num_groups: int | None) -> list[Way]:
         num_groups: how many frames or batches there will be, None where unknown: of a handful none is to spare.
     """
     if upscaler.device.type != "cpu":
-        return [Way(1, torch.get_num_threads())]
+        # A thread for each: it does little but launch kernels.
+        return [Way(upscaler.num_devices, torch.get_num_threads())]
     num_cores = torch.get_num_threads()
     num_workers = min(num_cores, MAX_WORKERS)
     if num_groups is not None and num_groups < 2 * num_workers:
