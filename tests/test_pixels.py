@@ -14,10 +14,17 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from hypothesis import given
 from hypothesis import strategies as st
 
-import vsr.pixels
+import vsr.codes
 from vsr.chroma import interpolate
 from vsr.errors import SettingsError, SourceError
-from vsr.pixels import ChromaSiting, frames_to_tensor, has_alpha, tensor_to_frames
+from vsr.pixels import (
+    ChromaSiting,
+    codes_to_frame,
+    frames_to_tensor,
+    has_alpha,
+    tensor_to_codes,
+    tensor_to_frames,
+)
 from vsr.video.color import RANGE_FULL, RANGE_LIMITED, ColorTags
 from vsr.video.device_frame import DeviceFrame
 from vsr.video.pixel_format import describe_format
@@ -271,7 +278,7 @@ def test_one_colour_survives_any_size(
     tags = ColorTags(6, RANGE_LIMITED)
     rgb = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, height, width)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vsr.pixels, "_SERIAL_ELEMENTS", elements)
+        patch.setattr(vsr.codes, "_SERIAL_ELEMENTS", elements)
         (frame,) = tensor_to_frames(rgb, name, tags, siting=siting)
         again = frames_to_tensor([frame], tags, siting=siting)
     assert (frame.width, frame.height, frame.format.name) == (width, height, name)
@@ -293,12 +300,12 @@ def test_one_colour_survives_any_size(
 def test_bands_leave_no_seam(name: str, siting: ChromaSiting, monkeypatch: pytest.MonkeyPatch) -> None:
     tags = ColorTags(1, RANGE_LIMITED)
     frame = random_frame(name, 23, 29)
-    monkeypatch.setattr(vsr.pixels, "_SERIAL_ELEMENTS", 10**6)
+    monkeypatch.setattr(vsr.codes, "_SERIAL_ELEMENTS", 10**6)
     whole = frames_to_tensor([frame], tags, siting=siting)
     colours = torch.rand(1, 3, 29, 23, generator=torch.Generator().manual_seed(3))
     whole_codes = codes_of(tensor_to_frames(colours, name, tags, siting=siting)[0])
     for elements in (1, 150, 400):
-        monkeypatch.setattr(vsr.pixels, "_SERIAL_ELEMENTS", elements)
+        monkeypatch.setattr(vsr.codes, "_SERIAL_ELEMENTS", elements)
         assert torch.equal(frames_to_tensor([frame], tags, siting=siting), whole)
         codes = codes_of(tensor_to_frames(colours, name, tags, siting=siting)[0])
         assert all(np.array_equal(a, b) for a, b in zip(codes, whole_codes, strict=True))
@@ -326,6 +333,34 @@ def test_a_device_frame_is_converted_as_the_frame_it_was(name: str, siting: Chro
     # A code of chroma is at most 1.86 / 224 of blue, by the matrix of BT.709.
     assert difference.max() <= 2 * 1.86 / 224
     assert difference.mean() <= 0.5 * 1.86 / 224
+
+
+@pytest.mark.parametrize(
+    "name", ["yuv420p", "yuv420p10le", "yuv444p16le", "p010le", "nv12", "rgb24", "gbrp10le", "gray", "yuva420p", "rgba"]
+)
+def test_codes_and_then_frames_are_the_frames(name: str) -> None:
+    """Two halves of one way: on a GPU the codes travel between them."""
+    tags = ColorTags(1, RANGE_LIMITED)
+    pictures = torch.rand(2, 3, 37, 51) * 1.2 - 0.1
+    halves = [codes_to_frame(codes, name, tags) for codes in tensor_to_codes(pictures, name, tags)]
+    for half, whole in zip(halves, tensor_to_frames(pictures, name, tags), strict=True):
+        for one, other in zip(view_samples(half).components, view_samples(whole).components, strict=True):
+            assert np.array_equal(one, other)
+        opacities = [view_samples(frame).alpha for frame in (half, whole)]
+        assert np.array_equal(*opacities) if opacities[0] is not None else opacities[1] is None
+        assert (half.colorspace, half.color_range) == (whole.colorspace, whole.color_range)
+
+
+def test_codes_are_uploaded_by_whoever_knows_how() -> None:
+    frames = [random_frame("yuv420p10le", 21, 13, seed) for seed in range(2)]
+    tags, seen = ColorTags(1, RANGE_LIMITED), []
+
+    def upload(codes_HW: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(codes_HW.shape))
+        return codes_HW.clone()
+
+    assert torch.equal(frames_to_tensor(frames, tags, upload=upload), frames_to_tensor(frames, tags))
+    assert seen == [(13, 21), (7, 11), (7, 11)] * 2
 
 
 def test_batches_dtypes_and_strides_do_not_matter() -> None:

@@ -8,7 +8,7 @@ arguments and may run in several threads at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import av
@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from vsr.chroma import decimate, interpolate, restore
+from vsr.chroma import interpolate, restore
+from vsr.codes import cut_bands, cut_fractions, make_codes
 from vsr.errors import SettingsError, SourceError
 from vsr.planar import PlaneCodes, Planes
 from vsr.video.color import MATRIX_RGB, RANGE_FULL, ColorTags
@@ -27,18 +28,22 @@ from vsr.video.matrix import decoding_matrix, encoding_matrix, quantise
 from vsr.video.pixel_format import ChromaSiting, PixelFormat, describe_format
 from vsr.video.planes import Samples, has_alpha, view_samples
 
-__all__ = ["ChromaSiting", "describe_planes", "frames_to_tensor", "has_alpha", "make_frame", "tensor_to_frames"]
+__all__ = [
+    "ChromaSiting",
+    "codes_to_frame",
+    "describe_planes",
+    "frames_to_tensor",
+    "has_alpha",
+    "make_frame",
+    "tensor_to_codes",
+    "tensor_to_frames",
+]
 
 # Layouts of CUDA frames that PyAV hands out without a copy: bits, shift.
 _CUDA_LAYOUTS = {"nv12": (8, 0), "p010le": (10, 6), "p016le": (16, 0)}
 
 # Three planes, nothing interleaved; the byte order of the machines that vsr runs on.
 _PLANAR_YUV = re.compile(r"yuvj?4\d\dp(\d+le)?")
-
-_RGB_WEIGHTS = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-
-# One less than torch's grain (at::internal::GRAIN_SIZE), from which on it forks.
-_SERIAL_ELEMENTS = 32767
 
 
 @torch.no_grad()
@@ -49,6 +54,7 @@ def frames_to_tensor(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     siting: ChromaSiting = ChromaSiting.LEFT,
+    upload: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Non-linear RGB of some frames, exactly as H.273 defines it.
 
@@ -60,6 +66,7 @@ def frames_to_tensor(
         device: where the result lies; with CUDA the conversion runs there and only the samples travel.
         dtype: float32, float16 or bfloat16, of the result only.
         siting: place of the chroma samples, for subsampled formats.
+        upload: brings rows and columns of codes (any strides) to `device`; None: a plain copy, which is waited for.
 
     Returns:
         B,3,H,W, contiguous, nominally 0..1. Not clamped: what a limited-range film holds below black and above
@@ -85,7 +92,7 @@ def frames_to_tensor(
             _decode_cuda(frame, layout, tags, siting, rgb_CHW)
         else:
             samples = view_samples(frame)
-            components = [_to_tensor(component, rgb_CHW.device) for component in samples.components]
+            components = [_to_tensor(component, rgb_CHW.device, upload) for component in samples.components]
             _decode(components, samples.pixel_format, samples.bits, samples.shift, tags, siting, rgb_CHW)
     return result.to(dtype).to(device)
 
@@ -109,14 +116,45 @@ def tensor_to_frames(
             matrix in subsampled YUV.
         SourceError: matrix coefficients that no 3x3 matrix describes.
     """
-    pixel_format = describe_format(pix_fmt)
+    pixel_format, tags = _check_target(pix_fmt, tags)
     if frames_BCHW.device.type != "cuda":
         frames_BCHW = frames_BCHW.cpu()
-    if pixel_format.is_rgb:
-        tags = ColorTags(MATRIX_RGB, RANGE_FULL, tags.primaries, tags.transfer)
-    elif tags.matrix == MATRIX_RGB and pixel_format.chroma != "444":
-        raise SettingsError(f"pixel format {pix_fmt!r} cannot hold RGB", hint="give the tags a matrix, such as BT.709")
     return [_encode(rgb_CHW, pixel_format, tags, siting) for rgb_CHW in frames_BCHW]
+
+
+@torch.no_grad()
+def tensor_to_codes(
+    frames_BCHW: Tensor, pix_fmt: str, tags: ColorTags, *, siting: ChromaSiting = ChromaSiting.LEFT
+) -> list[list[Tensor]]:
+    """The first half of `tensor_to_frames`: for each frame the codes of its components, on the device of the tensor.
+
+    Args, Raises: as `tensor_to_frames`.
+
+    Returns:
+        For each frame, for `codes_to_frame`: rows and columns of uint8 or uint16, chroma at its own size.
+    """
+    pixel_format, tags = _check_target(pix_fmt, tags)
+    samples = _view_writable(_new_frame(8, 8, pix_fmt, tags), pixel_format)
+    dtype = torch.uint8 if samples.components[0].itemsize == 1 else torch.uint16
+    frames = []
+    for rgb_CHW in frames_BCHW:
+        bands: list[list[Tensor]] = [[] for _ in samples.components]
+        for index, _, values in make_codes(rgb_CHW, pixel_format, tags, siting, len(bands)):
+            bands[index].append(values)
+        frames.append([cut_fractions(torch.cat(values), samples.shift, dtype) for values in bands])
+    return frames
+
+
+def codes_to_frame(codes: Sequence[Tensor], pix_fmt: str, tags: ColorTags) -> av.VideoFrame:
+    """The second half of `tensor_to_frames`: a fresh frame of the codes of its components, which lie on the CPU."""
+    pixel_format, tags = _check_target(pix_fmt, tags)
+    height, width = codes[0].shape
+    frame = _new_frame(width, height, pix_fmt, tags)
+    samples = _view_writable(frame, pixel_format)
+    for component, values in zip(samples.components, codes, strict=True):
+        component[...] = values.numpy()
+    _make_opaque(samples)
+    return frame
 
 
 def describe_planes(pix_fmt: str, tags: ColorTags, *, siting: ChromaSiting = ChromaSiting.LEFT) -> PlaneCodes | None:
@@ -196,7 +234,7 @@ def _decode(
         [weight / (codes.chroma_scale * unit) for weight in (blueness, redness)]
         for _, blueness, redness in decoding_matrix(tags.matrix)
     ]
-    for top, bottom in _bands(rgb_CHW, pixel_format.subsampling[0]):
+    for top, bottom in cut_bands(rgb_CHW, pixel_format.subsampling[0]):
         luma, *others = rgb_CHW[:, top:bottom]
         luma.copy_(components[0][top:bottom]).sub_(luma_offset).div_(luma_scale)
         chroma = [
@@ -212,7 +250,7 @@ def _decode(
 
 
 def _decode_channels(components: Sequence[Tensor], scales: Sequence[float], offset: float, rgb_CHW: Tensor) -> None:
-    for top, bottom in _bands(rgb_CHW):
+    for top, bottom in cut_bands(rgb_CHW):
         for channel, component, scale in zip(rgb_CHW[:, top:bottom], components, scales, strict=True):
             channel.copy_(component[top:bottom])
             if offset:
@@ -243,100 +281,61 @@ def _upsample(
     return chroma[top - first * down : bottom - first * down]
 
 
-def _encode(rgb_CHW: Tensor, pixel_format: PixelFormat, tags: ColorTags, siting: ChromaSiting) -> av.VideoFrame:
-    height, width = rgb_CHW.shape[1:]
-    frame = _new_frame(width, height, pixel_format.name, tags)
+def _check_target(pix_fmt: str, tags: ColorTags) -> tuple[PixelFormat, ColorTags]:
+    """The format, and the tags that it is to be written with."""
+    pixel_format = describe_format(pix_fmt)
+    if pixel_format.is_rgb:
+        tags = ColorTags(MATRIX_RGB, RANGE_FULL, tags.primaries, tags.transfer)
+    elif tags.matrix == MATRIX_RGB and pixel_format.chroma != "444":
+        raise SettingsError(f"pixel format {pix_fmt!r} cannot hold RGB", hint="give the tags a matrix, such as BT.709")
+    return pixel_format, tags
+
+
+def _view_writable(frame: av.VideoFrame, pixel_format: PixelFormat) -> Samples:
     samples = view_samples(frame)
     if not samples.is_view or pixel_format.is_float or pixel_format.bits > 16:
         raise SettingsError(
             f"pixel format {pixel_format.name!r} cannot be written", hint="use a planar one, such as yuv420p10le"
         )
-    color_range = RANGE_FULL if pixel_format.is_full_range else tags.range
-    codes = quantise(pixel_format.bits, color_range, tags.matrix)
-    weights = _RGB_WEIGHTS if pixel_format.is_rgb else encoding_matrix(tags.matrix)
-    is_yuv = not pixel_format.is_rgb and len(samples.components) == 3
-    (down, across), (is_down_cosited, is_across_cosited) = pixel_format.subsampling, siting.is_cosited
-    halo = down if down > 1 and is_down_cosited else 0
-    for top, bottom in _bands(rgb_CHW, down, planes=2 if is_yuv else 1):
-        start = max(0, top - halo)
-        planes = [_straighten(plane) for plane in rgb_CHW[:, start : bottom + halo]]
-        whole = [plane[top - start : bottom - start] for plane in planes]
-        for index in range(1 if is_yuv else len(samples.components)):
-            values = _mix(whole, weights[index], codes.luma_scale)
-            _round(values, codes.luma_offset, codes.peak)
-            _store(values, samples, index, top)
-        if is_yuv:
-            # Filtering and matrix commute; rows first, since those are cheap, then two planes instead of three.
-            rows = [decimate(plane, -2, down, is_cosited=is_down_cosited) for plane in planes]
-            rows = [plane[(top - start) // down :][: -(-(bottom - top) // down)] for plane in rows]
-            chroma = torch.empty((2, *rows[0].shape), device=rows[0].device)
-            for plane, parts in zip(chroma, weights[1:], strict=True):
-                _mix(rows, parts, codes.chroma_scale, out=plane)
-            chroma = decimate(chroma, -1, across, is_cosited=is_across_cosited)
-            _round(chroma, codes.chroma_offset, codes.peak)
-            for index in (1, 2):
-                _store(chroma[index - 1], samples, index, top // down)
-    if samples.alpha is not None:
-        samples.alpha[...] = int(codes.peak) << samples.shift
+    return samples
+
+
+def _encode(rgb_CHW: Tensor, pixel_format: PixelFormat, tags: ColorTags, siting: ChromaSiting) -> av.VideoFrame:
+    height, width = rgb_CHW.shape[1:]
+    frame = _new_frame(width, height, pixel_format.name, tags)
+    samples = _view_writable(frame, pixel_format)
+    for index, top, values in make_codes(rgb_CHW, pixel_format, tags, siting, len(samples.components)):
+        _store(values, samples, index, top)
+    _make_opaque(samples)
     return frame
 
 
-def _bands(rgb_CHW: Tensor, down: int = 1, planes: int = 1) -> Iterator[tuple[int, int]]:
-    """Bands of rows (top, bottom) to work on at a time, for chroma of 1/`down` the rows in `planes` planes at once.
-
-    On a CPU torch runs what is smaller than 32768 elements on the calling thread alone. Where decoder, network
-    and encoder share the cores that is what one wants: a parallel region waits for its slowest thread, dozens of
-    times per frame (0.2 ms became 110 ms beside two busy processes). It also keeps the work in the cache.
-    """
-    height, width = rgb_CHW.shape[1:]
-    if rgb_CHW.device.type != "cpu":
-        yield 0, height
-        return
-    rows = max(1, _SERIAL_ELEMENTS // (width * max(down, planes))) * down
-    for top in range(0, height, rows):
-        yield top, min(top + rows, height)
-
-
-def _straighten(plane_HW: Tensor) -> Tensor:
-    plane_HW = plane_HW.to(torch.float32)
-    return plane_HW if plane_HW.stride(-1) == 1 else plane_HW.contiguous()
-
-
-def _mix(planes: Sequence[Tensor], weights: Sequence[float], scale: float, out: Tensor | None = None) -> Tensor:
-    """The weighted sum of red, green and blue, in `out` or a new tensor."""
-    parts = [(plane, weight * scale) for plane, weight in zip(planes, weights, strict=True) if weight]
-    mixed = torch.mul(parts[0][0], parts[0][1], out=out)
-    for plane, weight in parts[1:]:
-        mixed.add_(plane, alpha=weight)
-    return mixed
-
-
-def _round(values: Tensor, offset: float, peak: float) -> None:
-    """Make codes of `values` + `offset`, in place: what is left to do is to cut their fractions off."""
-    # Converting to integers truncates, which for the positive is rounding to nearest once a half is added.
-    values.add_(offset + 0.5).clamp_(0.0, peak)
+def _make_opaque(samples: Samples) -> None:
+    if samples.alpha is not None:
+        samples.alpha[...] = ((1 << samples.bits[0]) - 1) << samples.shift
 
 
 def _store(values: Tensor, samples: Samples, index: int, top: int) -> None:
     """Store rounded `values` as the rows from `top` on of component `index`."""
     target = samples.components[index][top : top + values.size(0)]
-    if samples.shift:
-        values = values.to(torch.int32) << samples.shift
     if values.device.type != "cpu":
         # Only the codes cross the bus.
-        values = values.to(torch.uint8 if target.itemsize == 1 else torch.uint16)
+        values = cut_fractions(values, samples.shift, torch.uint8 if target.itemsize == 1 else torch.uint16)
+    elif samples.shift:
+        values = values.to(torch.int32) << samples.shift
     # numpy, unlike torch, writes any byte order and stride, and converts to 8 bits several times faster.
     target[...] = values.cpu().numpy()
 
 
-def _to_tensor(component: npt.NDArray[Any], device: torch.device) -> Tensor:
+def _to_tensor(component: npt.NDArray[Any], device: torch.device, upload: Callable[[Tensor], Tensor] | None) -> Tensor:
     """`component` on `device`, still in codes; on the CPU a view wherever torch can express it."""
     if not component.dtype.isnative or component.itemsize == 4:
         # float32 holds 32-bit integers to 24 bits, more than any network sees.
         component = component.astype(np.float32 if component.itemsize == 4 else component.dtype.newbyteorder("="))
     elif not _is_shareable(component):
         component = np.ascontiguousarray(component)
-    return torch.from_numpy(component).to(device)
+    codes_HW = torch.from_numpy(component)
+    return codes_HW.to(device) if upload is None else upload(codes_HW)
 
 
 def _is_shareable(component: npt.NDArray[Any]) -> bool:

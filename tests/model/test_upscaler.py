@@ -245,6 +245,17 @@ def test_a_frame_that_overflows_is_repeated_in_fp32() -> None:
     assert len(upscale.warnings) == 1
 
 
+def test_broken_frames_are_only_marked_where_the_caller_wants_that() -> None:
+    upscale = Upscaler(make_network(Overflowing(2), scale=2), device="cpu", precision="bf16")
+    frames = torch.full((3, 3, 6, 6), 0.5)
+    frames[1, 2, 3, 3] = 1.0
+    broken = torch.ones(3, dtype=torch.bool)
+    result = upscale(frames, broken=broken)
+    assert broken.tolist() == [False, True, False]
+    assert torch.equal(result[2], frames[2].repeat_interleave(2, dim=1).repeat_interleave(2, dim=2))
+    assert (upscale.stats.fp32_repeats, upscale.warnings) == (0, [])
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_network_that_is_broken_in_fp32_too_is_said(precision: str, value: float) -> None:

@@ -10,8 +10,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vsr.errors import SettingsError
+from vsr.settings import MAX_SCALE
+
 SHRINK_KERNELS = ("matlab", "pillow")
 ENLARGE_FILTERS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+def check_scale(scale: float) -> float:
+    """The scale as a float.
+
+    Raises:
+        SettingsError: not a finite number in 0..16, zero excluded.
+    """
+    if not (math.isfinite(scale) and 0 < scale <= MAX_SCALE):
+        raise SettingsError(f"scale {scale!r} is out of range", hint=f"above 0, at most {MAX_SCALE:g}")
+    return float(scale)
 
 
 def scale_side(side: int, scale: float) -> int:

@@ -16,6 +16,8 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+from vsr.errors import SettingsError
+
 # A power of two: weights divided by it, and products of two such weights, are exact in float32.
 WEIGHT_ONE = 1 << 12
 
@@ -53,6 +55,20 @@ class Tile:
 
     rows: Span
     cols: Span
+
+
+def check_tile(tile: str | int) -> str | int:
+    """'auto', 'off' or a side in pixels; digits in a string count as a side.
+
+    Raises:
+        SettingsError: anything else, or a side below 16.
+    """
+    if tile in ("auto", "off"):
+        return tile
+    side = int(tile) if isinstance(tile, int) or tile.isdecimal() else 0
+    if side < MIN_TILE:
+        raise SettingsError(f"tile {tile!r} is out of range", hint=f"auto, off, or a side of {MIN_TILE} pixels or more")
+    return side
 
 
 def choose_overlap(side: int, halo: int | None) -> tuple[int, int]:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import copy
-import math
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vsr.errors import Interrupted, ProcessingError, SettingsError
+from vsr.errors import Interrupted, ProcessingError
+from vsr.model.finiteness import find_broken, mark_broken
 from vsr.model.forms import Calibration, Forms
 from vsr.model.memory import Cost, is_out_of_memory, keep_freed_memory, measure_cost
 from vsr.model.network import Network
 from vsr.model.placement import Engine, PlacedModule, can_make_planes, choose_engine
 from vsr.model.precision import Precision, choose_precision, measure_free_memory, resolve_device
-from vsr.model.resample import resample, scale_side
+from vsr.model.resample import check_scale, resample, scale_side
 from vsr.model.tiled import run_in_tiles
-from vsr.model.tiling import MIN_TILE, choose_tile
+from vsr.model.tiling import MIN_TILE, check_tile, choose_tile
 from vsr.planar import PlaneCodes, PlaneFiller, Planes
-from vsr.settings import MAX_SCALE
 
 # Part of the free memory that activations may take; the rest is for kernels' workspaces, frames in queues, others.
 MEMORY_SHARE = 0.6
@@ -146,11 +146,13 @@ class Upscaler:
         """(height, width) of the output for an input of that size: each side x scale, rounded half up, at least 1."""
         return scale_side(height, self.scale), scale_side(width, self.scale)
 
-    def __call__(self, frames_BCHW: Tensor) -> Tensor:
+    def __call__(self, frames_BCHW: Tensor, *, broken: Tensor | None = None) -> Tensor:
         """Upscale a batch of frames.
 
         Args:
             frames_BCHW: B,3,H,W float32 or half RGB in 0..1, B, H and W at least 1, any strides, on any device.
+            broken: B bool on `self.device`. Whether frames hold NaN or Inf is written there, and they are not repeated
+                in fp32: for callers that must not wait for the device, and call again for such frames without this.
 
         Returns:
             B,3,*output_size(H, W) float32 RGB in 0..1 on `self.device`, in memory of its own.
@@ -159,7 +161,7 @@ class Upscaler:
             Interrupted: `cancel` or `halt` was set.
             ProcessingError: NaN or Inf even in fp32, or memory too small for the smallest tile.
         """
-        return self._call_on_stream(self._upscale, frames_BCHW)
+        return self._call_on_stream(partial(self._upscale, broken=broken), frames_BCHW)
 
     def calibrate(self, samples: Sequence[Tensor]) -> Calibration:
         """Fit int8 to pictures of the film at hand, and compare it with fp32; other precisions have nothing to fit.
@@ -177,7 +179,9 @@ class Upscaler:
         """Whether `fill` can make such planes: of networks that end in a pixel-shuffle, at their own scale."""
         return self.scale == self.network.scale and can_make_planes(self.network, codes)
 
-    def fill(self, frames_BCHW: Tensor, codes: PlaneCodes, planes: Sequence[Planes]) -> None:
+    def fill(
+        self, frames_BCHW: Tensor, codes: PlaneCodes, planes: Sequence[Planes], *, broken: Tensor | None = None
+    ) -> None:
         """Upscale a batch of frames straight to Y'CbCr planes: what `__call__` and the matrix would give, in a tenth of
         the time that those would take besides the network.
 
@@ -187,13 +191,14 @@ class Upscaler:
             frames_BCHW: as `__call__` takes them.
             codes: what `can_fill` has said yes to.
             planes: for each frame, on `self.device`, luma of the size of the output.
+            broken: as `__call__` takes it.
 
         Raises:
             Interrupted, ProcessingError: as `__call__`.
         """
 
         def work(frames_BCHW: Tensor) -> Tensor:
-            values = self._compute(frames_BCHW, codes)
+            values = self._compute(frames_BCHW, codes, broken)
             filler = self._fillers.setdefault(codes, PlaneFiller(codes, self.network.scale))
             for values_NHW, frame_CHW, target in zip(values, frames_BCHW, planes, strict=True):
                 filler.fill(values_NHW, frame_CHW, target)
@@ -240,22 +245,24 @@ class Upscaler:
         result.record_stream(callers)
         return result
 
-    def _upscale(self, frames_BCHW: Tensor) -> Tensor:
-        pictures = self._compute(frames_BCHW, None)
+    def _upscale(self, frames_BCHW: Tensor, broken: Tensor | None) -> Tensor:
+        pictures = self._compute(frames_BCHW, None, broken)
         result = pictures[0] if len(pictures) == 1 else torch.cat(pictures)
         result = resample(result, *self.output_size(*frames_BCHW.shape[-2:]))
         if result.untyped_storage().data_ptr() == frames_BCHW.untyped_storage().data_ptr():
             return result.clamp(0, 1)  # a network that hands its input through must not have it changed
         return result.clamp_(0, 1)
 
-    def _compute(self, frames_BCHW: Tensor, codes: PlaneCodes | None) -> list[Tensor]:
-        """What the network gives, finite: one tensor of all frames, or, where some had to be repeated, one of each."""
+    def _compute(self, frames_BCHW: Tensor, codes: PlaneCodes | None, broken: Tensor | None) -> list[Tensor]:
+        """What the network gives: one tensor of all frames, or, where some had to be repeated, one of each."""
         if self.precision == "int8":
             self._forms.ensure_calibration(frames_BCHW)
         placed = self._forms.place(self.precision, codes)
         self._plan(frames_BCHW)
         result = self._run_in_memory(placed, frames_BCHW)
-        repeats = _find_broken(result)
+        if broken is not None:
+            mark_broken(result, broken)
+        repeats = find_broken(result) if broken is None else []
         is_whole = codes is None and not repeats
         results = [result] if is_whole else [result[index : index + 1] for index in range(len(result))]
         for index in repeats:
@@ -364,43 +371,6 @@ class Upscaler:
         if self.device.type == "cuda" and frames_BCHW.device.type == "cpu":
             frames_BCHW = frames_BCHW.pin_memory()  # torch keeps pinned memory until the copy's event has passed
         return frames_BCHW.to(self.device, non_blocking=True).to(torch.float32)
-
-
-# --- settings ---
-
-
-def check_scale(scale: float) -> float:
-    """The scale as a float.
-
-    Raises:
-        SettingsError: not a finite number in 0..16, zero excluded.
-    """
-    if not (math.isfinite(scale) and 0 < scale <= MAX_SCALE):
-        raise SettingsError(f"scale {scale!r} is out of range", hint=f"above 0, at most {MAX_SCALE:g}")
-    return float(scale)
-
-
-def check_tile(tile: str | int) -> str | int:
-    """'auto', 'off' or a side in pixels; digits in a string count as a side.
-
-    Raises:
-        SettingsError: anything else, or a side below 16.
-    """
-    if tile in ("auto", "off"):
-        return tile
-    side = int(tile) if isinstance(tile, int) or tile.isdecimal() else 0
-    if side < MIN_TILE:
-        raise SettingsError(f"tile {tile!r} is out of range", hint=f"auto, off, or a side of {MIN_TILE} pixels or more")
-    return side
-
-
-def _find_broken(result: Tensor) -> list[int]:
-    """The frames of a batch that hold NaN or Inf."""
-    # One pass, of all at once: NaN and Inf survive a sum, and one over some dimensions of bf16 would copy it on a CPU.
-    if bool(result.sum().isfinite()):
-        return []
-    # A sum of finite values may overflow.
-    return [index for index, frame in enumerate(result) if not bool(frame.isfinite().all())]
 
 
 def _make_stream(device: torch.device) -> torch.cuda.Stream:
