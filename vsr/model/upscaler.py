@@ -94,7 +94,7 @@ class Upscaler:
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
         self._cost: Cost | None = None
-        self._forms = Forms(network, self.device, self.engine, self._check_cancel, self._tell)  # siblings share it
+        self._forms = Forms(network, self.device, self.engine, self.check_stop, self._tell)  # siblings share it
         self._fillers: dict[PlaneCodes, PlaneFiller] = {}
         if self.precision != "int8":
             self._forms.place(self.precision)
@@ -230,7 +230,7 @@ class Upscaler:
             raise ValueError(f"frames must be B,3,H,W and not empty, not {tuple(frames_BCHW.shape)}")
         if not frames_BCHW.is_floating_point():
             raise ValueError(f"frames must be floating point in 0..1, not {frames_BCHW.dtype}")
-        self._check_cancel()
+        self.check_stop()
         if self._stream is None:
             with torch.inference_mode():
                 return work(self._fetch(frames_BCHW))
@@ -343,7 +343,7 @@ class Upscaler:
         """Network over whole frames or tiles: pictures are float32 at the network's own scale, not clamped."""
 
         def forward(window_BCHW: Tensor) -> Tensor:
-            self._check_cancel()
+            self.check_stop()
             output: Tensor = placed.module(window_BCHW.contiguous(memory_format=torch.channels_last))
             return output if placed.makes_planes else output.to(torch.float32)
 
@@ -362,7 +362,8 @@ class Upscaler:
         with self._telling:
             self.warnings.append(message)
 
-    def _check_cancel(self, *_: Any) -> None:
+    def check_stop(self, *_: Any) -> None:
+        """Raises `Interrupted` once `cancel` or `halt` is set."""
         if self.halt.is_set() or (self._cancel is not None and self._cancel.is_set()):
             raise Interrupted("stopped on request")
 

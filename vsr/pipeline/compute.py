@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,16 @@ from vsr.video.pixel_format import ChromaSiting, describe_format, format_inside,
 from vsr.video.probe import VideoInfo
 from vsr.video.reader import Picture
 
-__all__ = ["Tally", "choose_codes", "compute", "compute_windows", "look", "read_pictures"]
+__all__ = [
+    "Tally",
+    "choose_codes",
+    "compute",
+    "compute_windows",
+    "look",
+    "naming_place",
+    "read_pictures",
+    "upscale_group",
+]
 
 # Where chroma lies is not to be had from PyAV; these habits are (see ChromaSiting).
 CODECS_WITH_CENTRED_CHROMA = ("mpeg1video", "mjpeg", "mjpegb")
@@ -57,9 +66,9 @@ def compute(group: list[Picture], *, upscaler: Upscaler, plan: FilmPlan, tally: 
         ProcessingError: anything else, with the file and the time of the first picture.
     """
     encoding = plan.output.encoding
-    with _placing_errors(plan, group[0]):
+    with naming_place(plan, group[0]):
         source_BCHW = read_pictures(group, upscaler=upscaler, plan=plan)
-        frames = _upscale(source_BCHW, upscaler, encoding, (encoding.height, encoding.width), tally)
+        frames = upscale_group(source_BCHW, upscaler, encoding, (encoding.height, encoding.width), tally)
     tally.tile = upscaler.tile
     return frames
 
@@ -72,21 +81,21 @@ def compute_windows(
     Raises:
         Interrupted, SourceError, ProcessingError: as `compute`.
     """
-    with _placing_errors(plan, picture):
+    with naming_place(plan, picture):
         # The picture is converted as a whole: at the edge of a window its chroma needs what lies beyond.
         source_BCHW = read_pictures([picture], upscaler=upscaler, plan=plan)
         frames = []
         for window in windows:
             part_BCHW = source_BCHW[..., window.rows.start : window.rows.stop, window.cols.start : window.cols.stop]
             size = upscaler.output_size(*part_BCHW.shape[-2:])
-            frames += _upscale(part_BCHW, upscaler, plan.output.encoding, size, tally)
+            frames += upscale_group(part_BCHW, upscaler, plan.output.encoding, size, tally)
     return frames
 
 
 def choose_codes(upscaler: Upscaler, encoding: Encoding) -> PlaneCodes | None:
     """Of the planes that the network makes itself; None where frames are made by way of RGB pictures."""
     codes = describe_planes(encoding.pix_fmt, encoding.colors)
-    return codes if upscaler.device.type == "cpu" and codes is not None and upscaler.can_fill(codes) else None
+    return codes if codes is not None and upscaler.can_fill(codes) else None
 
 
 def look(picture: Picture) -> tuple[Any, ...]:
@@ -103,37 +112,48 @@ def look(picture: Picture) -> tuple[Any, ...]:
 
 
 @contextmanager
-def _placing_errors(plan: FilmPlan, picture: Picture) -> Iterator[None]:
-    """Tells of errors in its block where in the film they came up."""
+def naming_place(plan: FilmPlan, first: Picture) -> Iterator[None]:
+    """Gives whatever fails in the block the film's name and the time of a group's first picture.
+
+    Raises:
+        Interrupted, SourceError: as they are.
+        ProcessingError: anything else.
+    """
     try:
         yield
     except (Interrupted, SourceError):
         raise
     except VsrError as exc:
-        raise ProcessingError(_place(plan, picture, exc.message), hint=exc.hint) from exc
+        raise ProcessingError(_place(plan, first, exc.message), hint=exc.hint) from exc
     except Exception as exc:
-        raise ProcessingError(_place(plan, picture, f"{type(exc).__name__}: {exc}")) from exc
+        raise ProcessingError(_place(plan, first, f"{type(exc).__name__}: {exc}")) from exc
 
 
-def read_pictures(group: Sequence[Picture], *, upscaler: Upscaler, plan: FilmPlan) -> Tensor:
+def read_pictures(
+    group: Sequence[Picture], *, upscaler: Upscaler, plan: FilmPlan, upload: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """Pictures of one layout as the network sees them: B,3,H,W float32 RGB, nominally 0..1, on its device.
+
+    Args:
+        upload: as for `frames_to_tensor`.
 
     Raises:
         SourceError: a pixel format or matrix that cannot be read.
     """
     frames = [picture.frame for picture in group]
     tags = _read_tags(frames[0], plan.info)
-    return frames_to_tensor(frames, tags, device=upscaler.device, siting=_guess_siting(plan.info))
+    siting = _guess_siting(plan.info)
+    return frames_to_tensor(frames, tags, device=upscaler.device, siting=siting, upload=upload)
 
 
-def _upscale(
+def upscale_group(
     source_BCHW: Tensor, upscaler: Upscaler, encoding: Encoding, size: tuple[int, int], tally: Tally
 ) -> list[Any]:
-    """Frames of `size` (height, width)."""
+    """Frames of the output's format in system memory, of `size` (height, width)."""
     height, width = size
     is_resampled = upscaler.output_size(*source_BCHW.shape[-2:]) != size
     codes = choose_codes(upscaler, encoding)
-    if codes is not None and not is_resampled:
+    if codes is not None and not is_resampled and upscaler.device.type == "cpu":
         made = [make_frame(width, height, encoding.pix_fmt, encoding.colors) for _ in source_BCHW]
         upscaler.fill(source_BCHW, codes, [planes for _, planes in made])
         return [frame for frame, _ in made]

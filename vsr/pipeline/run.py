@@ -1,7 +1,8 @@
 """A film's journey: decode and compare | compute | compose and encode, then read back, compare, rename.
 
-The stages are passive (generators, and a function for the middle one). The two `Prefetch` between them hold all the
-threads there are: one that decodes, and as many that compute as `CoreShare` asks for; encoding is the caller's.
+The stages are passive (generators, and a function for the middle one). The `Prefetch` between them hold all the threads
+there are: one that decodes, and as many that compute as `CoreShare` asks for (for GPUs: that launch, and one more that
+lands, see `vsr.pipeline.lane`); encoding is the caller's.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import chain
 
 from vsr.errors import Interrupted, ProcessingError
+from vsr.model.exactness import WindowCheck
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.calibration import calibrate_on_film
 from vsr.pipeline.clock import StageClock
 from vsr.pipeline.compute import Tally
+from vsr.pipeline.lane import Lane, fly
 from vsr.pipeline.plan import FilmPlan
 from vsr.pipeline.prefetch import Prefetch
 from vsr.pipeline.report import Report, peak_memory
@@ -64,15 +67,8 @@ def upscale_film(
     reader = Reader(info, output.window, minimal_step(output.path, info.time_base), plan.decoder.make(info))
     calibrated = calibrate_on_film(plan, upscaler)
     share = CoreShare(list_ways(upscaler, plan.num_groups))
-    num_workers = share.num_workers
+    upscalers = upscaler.split(share.num_workers)
     check = make_check(plan, upscaler)
-    workers = [
-        share.share(clock.timed("compute", work, num_workers))
-        for work in (
-            partial(compute_tasks, upscaler=one, plan=plan, tally=tally, check=check)
-            for one in upscaler.split(num_workers)
-        )
-    ]
     composition = Composition(upscaler, plan, tally)
     num_told = len(upscaler.warnings)
     progress.start(info.path.name, plan.num_frames, "frames")
@@ -82,8 +78,7 @@ def upscale_film(
             decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
             with decoded:
                 groups = group_tasks(decoded, plan.batch)
-                computed: Prefetch[list[Outcome]] = Prefetch(groups, FINISHED_AHEAD, "compute", workers)
-                with computed, _halting(upscaler):
+                with _enlarge(groups, upscalers, share, plan, tally, clock, check) as computed, _halting(upscaler):
                     for outcome in chain.from_iterable(computed):
                         if cancel.is_set():
                             raise Interrupted
@@ -104,6 +99,25 @@ def upscale_film(
     film_warnings = [*filter(None, [calibrated]), *upscaler.warnings, *describe_check(check)]
     del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
     return _report(plan, upscaler, reader, writer, tally, clock, film_warnings, begin)
+
+
+def _enlarge(
+    groups: Iterable[list[Task]],
+    upscalers: list[Upscaler],
+    share: CoreShare,
+    plan: FilmPlan,
+    tally: Tally,
+    clock: StageClock,
+    check: WindowCheck,
+) -> AbstractContextManager[Iterable[list[Outcome]]]:
+    """The middle stage in threads of its own: GPUs are given work ahead, cores a frame each."""
+    if upscalers[0].device.type == "cuda":
+        return fly(groups, [Lane(one, plan, tally) for one in upscalers], clock)
+    workers = [
+        share.share(clock.timed("compute", work, len(upscalers)))
+        for work in (partial(compute_tasks, upscaler=one, plan=plan, tally=tally, check=check) for one in upscalers)
+    ]
+    return Prefetch(groups, FINISHED_AHEAD, "compute", workers)
 
 
 def _report(
