@@ -84,16 +84,20 @@ def test_hooks_of_others_are_not_copied(monkeypatch: pytest.MonkeyPatch) -> None
     assert not any(part._forward_pre_hooks for part in compiled.modules())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_cudnn_is_set_while_kernels_are_launched_and_put_back(dtype: torch.dtype) -> None:
-    def read() -> tuple[bool, bool]:
-        return torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+@pytest.mark.parametrize(("dtype", "precision"), [(torch.float32, "ieee"), (torch.float16, "tf32")])
+@pytest.mark.parametrize("setting", ["none", "ieee", "tf32"])
+def test_cudnn_is_set_while_kernels_are_launched_and_put_back(
+    dtype: torch.dtype, precision: str, setting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> tuple[bool, str]:
+        return torch.backends.cudnn.benchmark, torch.backends.cudnn.conv.fp32_precision
 
+    monkeypatch.setattr(torch.backends, "fp32_precision", setting)  # what a user of the API may have chosen
     before = read()
     with cuda_engine._cudnn_settings(dtype):
         with cuda_engine._cudnn_settings(dtype):
-            assert read() == (True, dtype != torch.float32)
-        assert read() == (True, dtype != torch.float32)
+            assert read() == (True, precision)
+        assert read() == (True, precision)
     assert read() == before
 
 

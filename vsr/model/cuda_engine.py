@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -140,11 +141,15 @@ def _cudnn_settings(dtype: torch.dtype) -> Iterator[None]:
     In half precision TF32 stays on for the last convolution, which is float32: it keeps 11 bits of each factor, as many
     as the features have, and its sums are float32 either way.
     """
-    with (
-        _setting,
-        torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=dtype != torch.float32),
-    ):
-        yield
+    cudnn: Any = torch.backends.cudnn
+    with _setting:
+        before = cudnn.benchmark, cudnn.conv.fp32_precision
+        # Not `cudnn.flags`, which is of the older kind of setting, and fails where somebody has used the newer.
+        cudnn.benchmark, cudnn.conv.fp32_precision = True, "ieee" if dtype == torch.float32 else "tf32"
+        try:
+            yield
+        finally:
+            cudnn.benchmark, cudnn.conv.fp32_precision = before
 
 
 def _measure_seconds(run: Run, frames_BCHW: Tensor) -> float:
