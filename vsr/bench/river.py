@@ -32,7 +32,8 @@ class River:
         slowest_stage: "decode", "compute" or "encode", whichever takes longest alone; None where that was not measured.
         slowest_milliseconds: per frame, of that stage alone.
         share_of_slowest: its time over the river's. 1 is all that stages side by side can reach where each has hardware
-            of its own; on a CPU they share the cores. Frames side by side may use those better than one alone does.
+            of its own; on a CPU they share the cores. More than 1 is possible: frames side by side may use the cores
+            better than one alone does, and what repeats the frame before is not computed again.
     """
 
     milliseconds: Spread

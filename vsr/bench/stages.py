@@ -16,7 +16,6 @@ from vsr.model.speed import synchronize
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.compute import Tally, compute, read_pictures
 from vsr.pipeline.plan import FilmPlan, plan_film
-from vsr.pipeline.reuse import Task, group_tasks
 from vsr.pixels import tensor_to_frames
 from vsr.settings import Settings
 from vsr.video.reader import Picture, Reader
@@ -34,10 +33,10 @@ class Stages:
     """What each stage takes without the others.
 
     Attributes:
-        milliseconds: per frame, of "decode", "compute" (from decoded to finished frames, one batch after the other with
-            all threads) and "encode" (to the file's final name: encoded, read back, verified), which are the river's
-            own stages; and of the colour conversions "frames_to_tensor" and "tensor_to_frames" (one frame after the
-            other), which `compute` does too where the network does not give planes itself.
+        milliseconds: per frame, of "decode", "compute" (from decoded to finished frames, each of them whole, one batch
+            after the other with all threads) and "encode" (to the file's final name: encoded, read back, verified),
+            which are the river's own stages; and of the colour conversions "frames_to_tensor" and "tensor_to_frames"
+            (one frame after the other), which `compute` does too where the network does not give planes itself.
     """
 
     milliseconds: dict[str, Spread]
@@ -59,8 +58,8 @@ def measure_stages(clip: Path, settings: Settings, upscaler: Upscaler, folder: P
         deque(_open(plan).pictures(), maxlen=0)
 
     def compute_all() -> None:
-        for group in group_tasks((Task(picture, num_pixels=0) for picture in pictures), plan.batch):
-            compute([task.picture for task in group], upscaler=upscaler, plan=plan, tally=Tally())
+        for start in range(0, len(pictures), plan.batch):
+            compute(pictures[start : start + plan.batch], upscaler=upscaler, plan=plan, tally=Tally())
 
     def convert_to_tensors() -> None:
         for picture in pictures:
