@@ -22,7 +22,7 @@ Train = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def train(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """train("--json"): the tiny recipe on a few pictures into the folder `out`."""
-    monkeypatch.setattr("vsr.training.speed._SIDE_CPU", 64)  # the machine's rate took longer than the training
+    monkeypatch.setattr("vsr.model.speed._SIDE_CPU", 64)  # the machine's rate took longer than the training
     recipe = trainings.write_recipe(tmp_path)
     pictures = trainings.write_pictures(tmp_path / "pictures")
 

@@ -63,7 +63,7 @@ def network(tiny_weights: Path) -> Network:
 
 @pytest.fixture
 def make(trt: TensorrtDouble, network: Network) -> Callable[[], TensorrtModule]:
-    return lambda: TensorrtModule(network, torch.device("cpu"), "fp32")
+    return lambda: TensorrtModule(network, torch.device("cpu"), "fp32", print)
 
 
 def engines() -> list[Path]:
@@ -152,7 +152,7 @@ def test_another_version_gpu_precision_or_network_is_another_engine(
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "another GPU")
     elif change == "weights":
         network.module.state_dict()["body.0.bias"][0] += 1e-6
-    TensorrtModule(network, torch.device("cpu"), "fp16" if change == "precision" else "fp32")(frames)
+    TensorrtModule(network, torch.device("cpu"), "fp16" if change == "precision" else "fp32", print)(frames)
     assert trt.names() == [*BUILT, "execute"]
     assert len(engines()) == 2
 
@@ -177,13 +177,13 @@ def test_an_engine_that_tensorrt_refuses_is_built_anew(
     assert trt.names() == ["deserialise", *BUILT, "execute"]
 
 
-def test_a_cache_that_cannot_be_written_is_a_warning(make: Callable[[], TensorrtModule], trt: TensorrtDouble) -> None:
+def test_a_cache_that_cannot_be_written_is_told(
+    make: Callable[[], TensorrtModule], trt: TensorrtDouble, capsys: pytest.CaptureFixture[str]
+) -> None:
     cache_folder().mkdir(parents=True)
     (cache_folder() / "tensorrt").write_text("in the way")
-    module = make()
-    module(torch.rand(1, 3, 6, 5))
-    [warning] = module.warnings
-    assert "cannot be kept" in warning
+    make()(torch.rand(1, 3, 6, 5))
+    assert capsys.readouterr().out.count("cannot be kept") == 1
 
 
 @pytest.mark.parametrize(
@@ -241,28 +241,28 @@ def test_frames_on_another_device_are_refused(make: Callable[[], TensorrtModule]
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_other_precisions_are_refused(trt: TensorrtDouble, network: Network, precision: str) -> None:
     with pytest.raises(DeviceError, match=f"no {precision}"):
-        TensorrtModule(network, torch.device("cpu"), precision)
+        TensorrtModule(network, torch.device("cpu"), precision, print)
 
 
 def test_an_old_tensorrt_is_refused(trt: TensorrtDouble, network: Network) -> None:
     trt.__version__ = "8.6.1"
     with pytest.raises(DeviceError, match=r"8\.6\.1 is too old"):
-        TensorrtModule(network, torch.device("cpu"), "fp16")
+        TensorrtModule(network, torch.device("cpu"), "fp16", print)
 
 
 def test_without_tensorrt_the_way_out_is_named(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(DeviceError, match="needs the package tensorrt") as caught:
-        TensorrtModule(network, torch.device("cpu"), "fp16")
+        TensorrtModule(network, torch.device("cpu"), "fp16", print)
     assert "pip install 'vsr[tensorrt]'" in str(caught.value.hint)
 
 
 def test_without_cuda_the_way_out_is_named(network: Network) -> None:
     with pytest.raises(DeviceError, match="needs an NVIDIA GPU"):
-        make_tensorrt_module(network, torch.device("cpu"), "fp16")
+        make_tensorrt_module(network, torch.device("cpu"), "fp16", print)
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="cuda:0"):
-            make_tensorrt_module(network, torch.device("cuda", 0), "fp16")
+            make_tensorrt_module(network, torch.device("cuda", 0), "fp16", print)
 
 
 @pytest.mark.skipif(
@@ -274,7 +274,7 @@ def test_the_real_one(  # not yet run
 ) -> None:
     monkeypatch.setenv("VSR_CACHE", str(tmp_path))
     device = torch.device("cuda", 0)
-    module = make_tensorrt_module(network, device, precision)
+    module = make_tensorrt_module(network, device, precision, print)
     for size in ((2, 3, 40, 56), (1, 3, 1, 7)):
         frames = torch.rand(size)
         expected = network.module(frames)

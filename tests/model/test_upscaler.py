@@ -22,6 +22,8 @@ from vsr.model.network import InputConv2d, Network
 from vsr.model.rrdb import RRDBNet
 from vsr.model.tiling import BLEND_RAMP, choose_overlap
 from vsr.model.upscaler import Upscaler
+from vsr.pixels import describe_planes
+from vsr.video.color import ColorTags
 
 
 def make_network(module: nn.Module, *, scale: int = 4, halo: int | None = 0, multiple: int = 1) -> Network:
@@ -73,6 +75,40 @@ def test_every_size_works(size: tuple[int, int], scale: float | None) -> None:
     assert result.shape == (2, 3, *upscale.output_size(*size))
     assert result.dtype == torch.float32
     assert 0 <= float(result.min()) <= float(result.max()) <= 1
+
+
+class Prepared(Nearest):
+    """What TensorRT's module does, without it: wants to know the largest window before the first."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.largest: tuple[int, ...] = ()
+
+    def prepare(self, *largest: int) -> None:
+        self.largest = largest
+
+    def forward(self, frames_BCHW: Tensor) -> Tensor:
+        assert all(side <= most for side, most in zip(frames_BCHW.shape[-2:], self.largest[1:], strict=True))
+        return super().forward(frames_BCHW)
+
+
+@pytest.mark.parametrize(("tile", "largest"), [("off", (1, 40, 53)), (16, (1, 24, 24))])
+def test_an_engine_that_builds_for_a_size_hears_of_the_largest_window_first(
+    monkeypatch: pytest.MonkeyPatch, tile: str | int, largest: tuple[int, ...]
+) -> None:
+    module = Prepared()
+    monkeypatch.setattr("vsr.model.placement.make_tensorrt_module", lambda *_: module)
+    upscale = Upscaler(make_compact(16, 3), device="cpu", precision="fp32", engine="tensorrt", tile=tile)
+    picture = make_picture(40, 53)
+    assert torch.equal(upscale(picture), Nearest(4)(picture))
+    assert module.largest == largest
+    assert not upscale.can_fill(describe_planes("yuv420p", ColorTags(1, 1, 1, 1)))
+
+
+def test_tensorrt_needs_a_gpu() -> None:
+    with pytest.raises(DeviceError, match="engine 'tensorrt' needs an NVIDIA GPU") as caught:
+        Upscaler(make_compact(), device="cpu", engine="tensorrt")
+    assert caught.value.hint == "use --device cuda"
 
 
 def test_output_size_rounds_half_up() -> None:

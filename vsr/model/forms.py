@@ -54,19 +54,22 @@ class Forms:
     ) -> None:
         self._network, self._device, self._engine = network, device, engine
         self._before_layer, self._tell = before_layer, tell
-        self._placed: dict[tuple[Precision, PlaneCodes | None], PlacedModule] = {}
+        self._placed: dict[tuple[Precision, PlaneCodes | None, Engine], PlacedModule] = {}
         self._ranges: tuple[float, ...] | None = None
         self._placing = threading.RLock()
 
     def place(self, precision: Precision, codes: PlaneCodes | None = None) -> PlacedModule:
-        """The network in that precision, for pictures, or for planes of those codes.
+        """The network in that precision, for pictures, or for planes of those codes."""
+        return self._place(precision, codes, self._engine)
 
-        fp32 is always torch's: it is what the others are measured against, and repeated in.
-        """
-        key = (precision, codes)
+    def place_reference(self, codes: PlaneCodes | None = None) -> PlacedModule:
+        """torch's in fp32: what the others are measured against, and what frames are repeated in."""
+        return self._place("fp32", codes, "torch")
+
+    def _place(self, precision: Precision, codes: PlaneCodes | None, engine: Engine) -> PlacedModule:
+        key = (precision, codes, engine)
         with self._placing:
             if key not in self._placed:
-                engine = "torch" if precision == "fp32" else self._engine
                 self._placed[key] = place_network(
                     self._network, self._device, precision, self._before_layer, self._tell,
                     codes=codes, engine=engine, ranges=self._ranges,
@@ -94,7 +97,8 @@ class Forms:
             self._ranges = measure_ranges(compact, samples[::2])
             for key in [key for key in self._placed if key[0] == "int8"]:
                 del self._placed[key]
-            distance = measure_distance(self.place("int8").module, self.place("fp32").module, samples[1::2] or samples)
+            int8, exact = self.place("int8").module, self.place_reference().module
+            distance = measure_distance(int8, exact, samples[1::2] or samples)
         if distance < MIN_INT8_PSNR:
             raise ProcessingError(
                 f"{self._network.name} in int8 is {distance:.1f} dB from fp32 on these pictures,"

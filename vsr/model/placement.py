@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -18,11 +18,12 @@ from vsr.model.network import Network
 from vsr.model.openvino_body import OpenVinoBody, import_openvino
 from vsr.model.planar_compact import PlanarCompact
 from vsr.model.precision import DTYPES, Precision, working_dtype
+from vsr.model.tensorrt_engine import make_tensorrt_module
 from vsr.planar import PlaneCodes, fits_cells
 
 __all__ = ["Engine", "PlacedModule", "can_make_planes", "choose_engine", "place_network"]
 
-Engine = Literal["torch", "openvino"]
+Engine = Literal["torch", "openvino", "tensorrt"]
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,19 @@ class PlacedModule:
         module: B,3,H,W float32 RGB 0..1, channels-last, on its device -> B,C,H*scale,W*scale of some float dtype.
         scale: of what it gives, relative to its input: the network's, or 1 for values of planes.
         makes_planes: it gives values of planes (see `vsr.planar`) and no pictures.
+        prepare: to be called with batch, height and width of the largest input before the first of them; None where
+            nothing is to be prepared.
     """
 
     module: nn.Module
     scale: int
     makes_planes: bool
+    prepare: Callable[[int, int, int], None] | None = None
 
 
-def can_make_planes(network: Network, codes: PlaneCodes) -> bool:
+def can_make_planes(network: Network, engine: Engine, codes: PlaneCodes) -> bool:
     """Whether there is a form of `network` that gives planes of these codes."""
-    return isinstance(network.module, Compact) and fits_cells(codes, network.scale)
+    return engine != "tensorrt" and isinstance(network.module, Compact) and fits_cells(codes, network.scale)
 
 
 def choose_engine(name: str, network: Network, device: torch.device, precision: Precision) -> Engine:
@@ -50,12 +54,15 @@ def choose_engine(name: str, network: Network, device: torch.device, precision: 
 
     Raises:
         SettingsError: the precision and the engine do not go together.
-        DeviceError: the engine is not installed, or does not run such a network or on this device.
+        DeviceError: the engine is not installed, or does not run such a network or on this device. Of TensorRT its
+            module itself tells, when it is made.
     """
-    if name not in ("auto", "torch", "openvino"):
-        raise SettingsError(f"engine {name!r} is not one of auto, torch, openvino")
-    if precision == "int8" and name == "torch":
+    if name not in ("auto", *get_args(Engine)):
+        raise SettingsError(f"engine {name!r} is not one of auto, {', '.join(get_args(Engine))}")
+    if precision == "int8" and name not in ("auto", "openvino"):
         raise SettingsError("precision 'int8' needs OpenVINO", hint="leave --engine away, or use --precision auto")
+    if name == "tensorrt":
+        return "tensorrt"
     if name == "torch" or (name == "auto" and precision != "int8"):
         return "torch"
     if device.type != "cpu":
@@ -89,6 +96,10 @@ def place_network(
         codes: of the planes wanted; None for pictures.
         ranges: what int8 is to hold, as `vsr.model.calibration.measure_ranges` finds it.
     """
+    if engine == "tensorrt":
+        tensorrt = make_tensorrt_module(network, device, precision, tell)
+        tensorrt.register_forward_pre_hook(before_layer)
+        return PlacedModule(tensorrt, network.scale, False, tensorrt.prepare)
     if codes is None:
         module = copy.deepcopy(network.module)
     else:

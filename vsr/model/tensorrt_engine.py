@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,9 @@ OPTIMISATION_LEVEL = 3  # TensorRT's own default: higher ones build for much lon
 NUM_AUX_STREAMS = 0  # all work is on the caller's stream, and can be captured there
 
 
-def make_tensorrt_module(network: Network, device: torch.device, precision: Precision) -> TensorrtModule:
+def make_tensorrt_module(
+    network: Network, device: torch.device, precision: Precision, tell: Callable[[str], None]
+) -> TensorrtModule:
     """`network` as a module that TensorRT runs on `device`.
 
     The engine is built, or found in the cache, when the size of the pictures is known: in the first call, or in
@@ -39,7 +42,7 @@ def make_tensorrt_module(network: Network, device: torch.device, precision: Prec
     """
     if device.type != "cuda":
         raise DeviceError(f"engine 'tensorrt' needs an NVIDIA GPU, not device '{device}'", hint="use --device cuda")
-    return TensorrtModule(network, resolve_device(str(device)), precision)
+    return TensorrtModule(network, resolve_device(str(device)), precision, tell)
 
 
 class TensorrtModule(nn.Module):
@@ -52,6 +55,7 @@ class TensorrtModule(nn.Module):
         network: its module is not changed, and not kept.
         device: where frames come from and go to.
         precision: fp32 or fp16.
+        tell: hears, in a sentence, of what went otherwise than planned.
 
     Raises:
         DeviceError: no usable TensorRT, or another precision.
@@ -60,13 +64,15 @@ class TensorrtModule(nn.Module):
     Threads may share it: they take turns, and the work of one waits on the GPU for that of the one before.
     """
 
-    def __init__(self, network: Network, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self, network: Network, device: torch.device, precision: Precision, tell: Callable[[str], None]
+    ) -> None:
         super().__init__()
         if precision == "bf16" or precision == "int8":
             raise DeviceError(f"engine 'tensorrt' has fp16 and fp32, no {precision}", hint="use --precision fp16")
         self._trt = import_tensorrt()
         self.scale, self.device, self.precision = network.scale, device, precision
-        self.warnings: list[str] = []
+        self._tell = tell
         self._content = make_onnx(network, precision)
         self._checksum = hashlib.sha256(self._content).hexdigest()
         self._engine: Engine | None = None
@@ -125,7 +131,8 @@ class TensorrtModule(nn.Module):
         torch.cuda.empty_cache()  # what torch holds in reserve is no use to TensorRT, which asks CUDA itself
         with torch.cuda.device(self.device):
             engine = open_engine(self._trt, self._content, self._key(profile))
-        self.warnings += engine.warnings
+        for warning in engine.warnings:
+            self._tell(warning)
         self._engine, self._profile = engine, profile
         return engine
 

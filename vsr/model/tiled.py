@@ -10,7 +10,15 @@ from torch import Tensor
 from vsr.model.network import Network
 from vsr.model.tiling import WEIGHT_ONE, Span, Tile, blend_weights, choose_overlap, plan_tiles
 
-__all__ = ["run_in_tiles"]
+__all__ = ["largest_window", "run_in_tiles"]
+
+
+def largest_window(height: int, width: int, network: Network, side: int) -> tuple[int, int]:
+    """(height, width) of the largest input that `run_in_tiles` gives the network."""
+    halo, ramp = choose_overlap(side, network.halo)
+    tiles = plan_tiles(height, width, side, halo, ramp=ramp, multiple=network.multiple)
+    rows = max(tile.rows.stop - tile.rows.start for tile in tiles)
+    return rows, max(tile.cols.stop - tile.cols.start for tile in tiles)
 
 
 def run_in_tiles(

@@ -21,7 +21,7 @@ from vsr.model.network import Network
 from vsr.model.placement import Engine, PlacedModule, can_make_planes, choose_engine
 from vsr.model.precision import Precision, choose_precision, measure_free_memory, resolve_device
 from vsr.model.resample import check_scale, resample, scale_side
-from vsr.model.tiled import run_in_tiles
+from vsr.model.tiled import largest_window, run_in_tiles
 from vsr.model.tiling import MIN_TILE, check_tile, choose_tile
 from vsr.planar import PlaneCodes, PlaneFiller, Planes
 
@@ -52,7 +52,7 @@ class Upscaler:
             than that is reached by an antialiased bicubic after the network.
         device: auto, cpu, cuda, cuda:N or mps.
         precision: auto, fp32, fp16, bf16, or int8 on a CPU, which is calibrated by `calibrate`, or on the first frames.
-        engine: auto, torch or openvino.
+        engine: auto, torch, openvino or tensorrt.
         tile: 'auto' (whole frames if memory allows), 'off' (whole frames) or the longest side of a tile in
             low-resolution pixels, without its halo, at least 16.
         cancel: once set, the work under way ends with `Interrupted` before the network's next layer. The upscaler's own
@@ -177,7 +177,7 @@ class Upscaler:
 
     def can_fill(self, codes: PlaneCodes) -> bool:
         """Whether `fill` can make such planes: of networks that end in a pixel-shuffle, at their own scale."""
-        return self.scale == self.network.scale and can_make_planes(self.network, codes)
+        return self.scale == self.network.scale and can_make_planes(self.network, self.engine, codes)
 
     def fill(
         self, frames_BCHW: Tensor, codes: PlaneCodes, planes: Sequence[Planes], *, broken: Tensor | None = None
@@ -276,7 +276,7 @@ class Upscaler:
                     name = self.network.name
                     self.warnings.append(f"{self.precision} overflowed in {name}: such frames are done in fp32")
                 self.stats.fp32_repeats += 1
-            result = self._run_in_memory(self._forms.place("fp32", codes), frame_BCHW)
+            result = self._run_in_memory(self._forms.place_reference(codes), frame_BCHW)
             if bool(torch.isfinite(result).all()):
                 return result
         raise ProcessingError(
@@ -347,16 +347,22 @@ class Upscaler:
             output: Tensor = placed.module(window_BCHW.contiguous(memory_format=torch.channels_last))
             return output if placed.makes_planes else output.to(torch.float32)
 
-        if self.tile is None or max(frames_BCHW.shape[-2:]) <= self.tile:
+        batch, _, height, width = frames_BCHW.shape
+        is_whole = self.tile is None or max(height, width) <= self.tile
+        if placed.prepare is not None:
+            window = (height, width) if is_whole else largest_window(height, width, self.network, self.tile or 0)
+            placed.prepare(batch, *window)
+        if is_whole:
             return forward(frames_BCHW)
+        assert self.tile is not None
         return run_in_tiles(forward, frames_BCHW, self.network, self.tile, placed.scale)
 
     # --- device ---
 
     def _measure_cost(self) -> Cost:
-        # Only torch's layers can be watched at work.
-        is_torch = self.engine == "torch"
-        return measure_cost(self._forms.place(self.precision).module if is_torch else self.network.module, self.device)
+        if self.engine == "torch":
+            return measure_cost(self._forms.place(self.precision).module, self.device)
+        return measure_cost(self.network.module, torch.device("cpu"))  # others do not let their layers be watched
 
     def _tell(self, message: str) -> None:
         with self._telling:
