@@ -27,7 +27,7 @@ RESULTS = Results(
     networks=[NetworkSpeed("fast", 4.0, "bf16", CALM, 10.0, 5e11, 0.25),
               NetworkSpeed("foreign", 2.0, "fp32", CALM, 10.0, None, None)],
     stages=Stages({"decode": CALM, "tensor_to_frames": WILD}),
-    river=River(WILD, 5.0, {"decode": 1.0, "compute": 150.0}, 2_500_000_000, "compute", 150.0, 0.75),
+    river=River(WILD, 5.0, {"decode": 1.0, "compute": 150.0}, CALM, 2_500_000_000, 300_000_000, "compute", 150.0, 0.75),
     peer=Peer("PyAV", CALM, WILD, Spread(0.5, 0.4, 0.6), WILD, CALM, Spread(2.0, 2.0, 2.0), "bf16", 67.25, None),
 )  # fmt: skip
 

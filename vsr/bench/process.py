@@ -10,7 +10,9 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from vsr.bench.task import Task
@@ -41,7 +43,7 @@ def run_apart(name: str, task: Task) -> dict[str, Any]:
     if name.startswith("plain"):
         for variable in OWN_VARIABLES:
             environment.pop(variable, None)
-    command = [sys.executable, "-P", "-m", __name__, name, task.to_json()]
+    command = [sys.executable, "-P", "-m", __name__, name, replace(task, started=time.time()).to_json()]
     done = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, check=False
     )

@@ -15,6 +15,7 @@ from vsr.api import make_upscaler, upscale
 from vsr.bench.calls import load_frames, time_calls
 from vsr.bench.spread import Spread
 from vsr.bench.task import Task
+from vsr.pipeline.report import peak_memory
 
 __all__ = ["River", "judge_river", "run_film", "run_network"]
 
@@ -28,7 +29,10 @@ class River:
     Attributes:
         milliseconds: per frame.
         stage_milliseconds: per frame, that each stage was at work within the run (median of the runs).
+        startup_milliseconds: from starting the process to the end of a film of two frames: interpreter, imports,
+            network, first frames, and verifying them.
         peak_memory_bytes: largest resident size of the process, of all runs.
+        import_memory_bytes: what of it was there before the network: Python, torch, PyAV, numpy.
         slowest_stage: "decode", "compute" or "encode", whichever takes longest alone; None where that was not measured.
         slowest_milliseconds: per frame, of that stage alone.
         share_of_slowest: its time over the river's. 1 is all that stages side by side can reach where each has hardware
@@ -39,7 +43,9 @@ class River:
     milliseconds: Spread
     frames_per_second: float
     stage_milliseconds: dict[str, float]
+    startup_milliseconds: Spread
     peak_memory_bytes: int
+    import_memory_bytes: int
     slowest_stage: str | None
     slowest_milliseconds: float | None
     share_of_slowest: float | None
@@ -60,7 +66,9 @@ def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | 
         milliseconds=whole,
         frames_per_second=1e3 / whole.median,
         stage_milliseconds=at_work,
+        startup_milliseconds=Spread.of([run["startup_seconds"] * 1e3 for run in runs]),
         peak_memory_bytes=max(run["peak_memory_bytes"] for run in runs),
+        import_memory_bytes=max(run["import_memory_bytes"] for run in runs),
         slowest_stage=slowest,
         slowest_milliseconds=slowest_milliseconds,
         share_of_slowest=slowest_milliseconds / whole.median if slowest_milliseconds else None,
@@ -69,12 +77,14 @@ def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | 
 
 def run_film(task: Task) -> dict[str, Any]:
     """The whole clip, after two frames to warm up."""
+    import_memory = peak_memory()
     settings = replace(task.read_settings(), overwrite=True)
     upscaler = make_upscaler(settings)
     clip = Path(task.clip)
     with tempfile.TemporaryDirectory(dir=clip.parent) as folder:
         warm = replace(settings, duration=NUM_WARM_UP / Fraction(task.coding.rate))
         upscale(clip, Path(folder, "warm.mp4"), settings=warm, upscaler=upscaler)
+        startup = time.time() - task.started
         begin = time.perf_counter()
         report = upscale(clip, Path(folder, "out.mp4"), settings=settings, upscaler=upscaler)
         seconds = time.perf_counter() - begin
@@ -82,7 +92,9 @@ def run_film(task: Task) -> dict[str, Any]:
         "seconds_per_frame": seconds / report.frames_out,
         "num_frames": report.frames_out,
         "stage_milliseconds": {name: value * 1e3 / report.frames_out for name, value in report.stage_seconds.items()},
+        "startup_seconds": startup,
         "peak_memory_bytes": report.peak_memory_bytes,
+        "import_memory_bytes": import_memory,
     }
 
 

@@ -79,7 +79,12 @@ def _format_river(river: River) -> str:
     memory = f"{river.peak_memory_bytes / 1e9:.2f} GB"
     rows.append(["  whole", *_cells(river.milliseconds), f"{river.frames_per_second:.2f}", memory])
     at_work = ", ".join(f"{name} {value:.1f}" for name, value in river.stage_milliseconds.items())
-    lines = [_align(rows), f"  at work: {at_work} ms/frame"]
+    startup = "{} s {}".format(*_cells(river.startup_milliseconds, 2, 1e3))
+    lines = [
+        _align(rows),
+        f"  at work: {at_work} ms/frame",
+        f"  start-up, with a film of two frames: {startup}; {river.import_memory_bytes / 1e9:.2f} GB are imports",
+    ]
     if river.share_of_slowest is not None and river.slowest_stage is not None:
         lines.append(
             f"  its slowest stage alone, {river.slowest_stage}, takes"

@@ -38,6 +38,7 @@ class Task:
         device: "cpu", "cuda:0" ...
         uses_pipes: the plain loop reads and writes through two ffmpeg programs, not through PyAV.
         settings: fields of `Settings` for vsr.
+        started: when the process that does it was started, in seconds of `time.time`.
     """
 
     clip: str
@@ -48,6 +49,7 @@ class Task:
     coding: Coding
     uses_pipes: bool
     settings: dict[str, Any]
+    started: float = 0.0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
