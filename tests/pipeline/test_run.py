@@ -22,10 +22,12 @@ from vsr.errors import Interrupted, OutputError, ProcessingError, SourceError, U
 from vsr.model.group import UpscalerGroup
 from vsr.model.loading import load_model
 from vsr.model.upscaler import Upscaler
+from vsr.pipeline.compute import Tally, compute
 from vsr.pipeline.plan import plan_film
 from vsr.pipeline.run import upscale_film
 from vsr.pipeline.workers import Way
 from vsr.settings import Settings
+from vsr.video.reader import Reader
 
 MakeFilm = Callable[..., films.Film]
 
@@ -107,6 +109,25 @@ def test_tiles_change_nothing(film: films.Film, tmp_path: Path, tiny_weights: Pa
     assert report.tile == 16
     for one, other in zip(*map(read_pictures, outputs), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": 3}, {"tile": 16}, {"reuse": False}], ids=str)
+def test_the_river_gives_what_its_stages_give_one_after_the_other(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, options: dict[str, Any]
+) -> None:
+    """Without a thread, a queue, a batch, a tile, or anything reused: the same pictures, bit for bit."""
+    film = make_film(films.plain, times=12)
+    output = tmp_path / "river.mkv"
+    vsr.upscale(film.path, output, model=str(tiny_weights), codec="ffv1", precision="fp32", **options)
+    settings = Settings(model=str(tiny_weights), codec="ffv1", precision="fp32", tile="off", overwrite=True)
+    upscaler = vsr.make_upscaler(settings)
+    plan = plan_film(film.path, output, settings, upscaler)
+    alone = []
+    for picture in Reader(plan.info).pictures():
+        (frame,) = compute([picture], upscaler=upscaler, plan=plan, tally=Tally())
+        alone.append(frame.to_ndarray(format="rgb24"))
+    for got, wanted in zip(read_pictures(output), alone, strict=True):
+        assert np.array_equal(got, wanted)
 
 
 def test_frames_at_a_time_change_nothing(
@@ -335,3 +356,17 @@ def test_memory_does_not_grow_with_the_film(tmp_path: Path, tiny_weights: Path) 
         assert frames == film.num_frames
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 100e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("size", "limit"), [((480, 270), 1.2e9), ((960, 540), 3e9)], ids=["1080p", "4K"])
+@pytest.mark.parametrize("model", ["realtime", "quality"])
+def test_memory_stays_within_its_limit(tmp_path: Path, model: str, size: tuple[int, int], limit: float) -> None:
+    """Whole process, Python, torch and PyAV included; four times as large, as the smallest and the largest network."""
+    film = films.plain(tmp_path / "film.mp4", size=size, times=24)
+    run = run_python(MEASURE, film.path, tmp_path / "out.mp4", model)
+    _, told = run.communicate()
+    frames, peak = map(int, told.split()[-2:])
+    assert frames == film.num_frames
+    assert peak < limit
