@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vsr.model.compact import Compact, SlopedReLU
 from vsr.model.network import InputConv2d, split_picture
 
-__all__ = ["FusedConv2d", "can_fuse", "fuse"]
+__all__ = ["FusedConv2d", "can_fuse", "fuse", "pack"]
 
 
 class FusedConv2d(nn.Conv2d):
@@ -35,7 +35,7 @@ class FusedConv2d(nn.Conv2d):
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         if self._packed is None:
-            self._packed = _pack(self.weight, self.padding, features_BCHW.shape)
+            self._packed = pack(self.weight, self.padding, features_BCHW.shape)
         return _convolve(features_BCHW, self._packed, self.bias, self.padding, self.slope)
 
 
@@ -51,7 +51,7 @@ class FusedInputConv2d(FusedConv2d):
             return super().forward(frames_BCHW.to(torch.float32))
         parts = split_picture(frames_BCHW, self.weight.dtype)
         if self._packed is None:
-            self._packed = _pack(torch.cat((self.weight, self.weight), 1), self.padding, parts.shape)
+            self._packed = pack(torch.cat((self.weight, self.weight), 1), self.padding, parts.shape)
         return _convolve(parts, self._packed, self.bias, self.padding, self.slope)
 
 
@@ -114,7 +114,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
     return bool(torch.allclose(fused.float(), wanted, atol=1e-4 if dtype == torch.float32 else 2e-2))
 
 
-def _pack(weight: Tensor, padding: Any, shape: torch.Size) -> Tensor:
+def pack(weight: Tensor, padding: Any, shape: torch.Size) -> Tensor:
     """The weights in the order that oneDNN wants for such input; other sizes of input take them too."""
     one = [1, 1]
     packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(

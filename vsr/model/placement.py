@@ -14,10 +14,12 @@ from vsr.errors import DeviceError, SettingsError
 from vsr.model.compact import Compact
 from vsr.model.cuda_engine import make_cuda_module
 from vsr.model.fused import fuse
+from vsr.model.fused_rrdb import fuse_dense_blocks
 from vsr.model.network import Network
 from vsr.model.openvino_body import OpenVinoBody, import_openvino
 from vsr.model.planar_compact import PlanarCompact
 from vsr.model.precision import DTYPES, Precision, working_dtype
+from vsr.model.rrdb import RRDBNet
 from vsr.model.tensorrt_engine import make_tensorrt_module
 from vsr.planar import PlaneCodes, fits_cells
 
@@ -113,7 +115,7 @@ def place_network(
         module.to(device=device, dtype=DTYPES[precision])
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if device.type == "cpu":
-            module = fuse(module)
+            module = fuse_dense_blocks(module) if isinstance(module, RRDBNet) else fuse(module)
         if device.type == "cuda":
             module = make_cuda_module(module, DTYPES[precision], tell)
     for part in [module] if device.type == "cuda" else module.modules():
