@@ -37,7 +37,7 @@ class Watch:
 def make_module(dtype: torch.dtype = torch.float32) -> tuple[CudaModule, nn.Module, Watch, list[str]]:
     torch.manual_seed(0)
     module, watch, told = Compact(8, 1, 2).eval().requires_grad_(False).to(dtype), Watch(), list[str]()
-    return CudaModule(module, dtype, told.append, watch.record, watch.measure), module, watch, told
+    return CudaModule(module, dtype, told.append, lambda: watch.record, watch.measure), module, watch, told
 
 
 def test_the_form_is_chosen_at_the_first_real_call() -> None:

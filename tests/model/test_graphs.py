@@ -10,13 +10,13 @@ from torch import Tensor
 
 from networks import make_rrdb
 from vsr.errors import Interrupted
-from vsr.model.graphs import CudaGraph, Run, ShapeGraphs
+from vsr.model.graphs import GraphRecorder, Run, ShapeGraphs
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 class Recorder:
-    """Stands in for CudaGraph: notes what was recorded, and what ran through a recording."""
+    """Stands in for GraphRecorder: notes what was recorded, and what ran through a recording."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -88,7 +88,7 @@ def test_a_recording_gives_what_the_network_gives_and_overwrites_nothing() -> No
     module = make_rrdb().to("cuda", torch.float16)
     frames = [torch.rand(2, 3, 24, 31, device="cuda").contiguous(memory_format=torch.channels_last) for _ in range(3)]
     with torch.inference_mode():
-        graph = CudaGraph(module, frames[0])
+        graph = GraphRecorder()(module, frames[0])
         results = [graph(picture) for picture in frames]
         for picture, result in zip(frames, results, strict=True):
             torch.testing.assert_close(result, module(picture), rtol=0, atol=2e-3)
@@ -99,7 +99,7 @@ def test_recordings_work_on_any_stream() -> None:
     module = make_rrdb().to("cuda", torch.float16)
     frames = torch.rand(1, 3, 40, 40, device="cuda").contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        graph, expected, results = CudaGraph(module, frames), module(frames), []
+        graph, expected, results = GraphRecorder()(module, frames), module(frames), []
         torch.cuda.synchronize()
         for stream in (torch.cuda.Stream(), torch.cuda.Stream()):
             with torch.cuda.stream(stream):
@@ -107,3 +107,14 @@ def test_recordings_work_on_any_stream() -> None:
         torch.cuda.synchronize()
     for result in results:
         torch.testing.assert_close(result, expected, rtol=0, atol=2e-3)
+
+
+@needs_cuda
+def test_recordings_that_share_memory_do_not_disturb_each_other() -> None:
+    module, record = make_rrdb().to("cuda", torch.float16), GraphRecorder()
+    shapes = [(1, 3, 40, 40), (1, 3, 24, 56), (2, 3, 40, 40)]
+    pictures = [torch.rand(shape, device="cuda").contiguous(memory_format=torch.channels_last) for shape in shapes]
+    with torch.inference_mode():
+        graphs = [record(module, picture) for picture in pictures]
+        for graph, picture in [*zip(graphs, pictures, strict=True)] * 3:
+            torch.testing.assert_close(graph(picture), module(picture), rtol=0, atol=2e-3)

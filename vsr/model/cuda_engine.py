@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from vsr.model.choice import Form, Run, choose_fastest
-from vsr.model.graphs import CudaGraph, ShapeGraphs
+from vsr.model.graphs import GraphRecorder, Record, ShapeGraphs
 from vsr.model.growth import grow
 from vsr.model.rrdb import RRDB, RRDBNet
 
@@ -52,12 +52,12 @@ class CudaModule(nn.Module):
         module: nn.Module,
         dtype: torch.dtype,
         tell: Callable[[str], None],
-        record: Callable[[Run, Tensor], Run],
+        make_recorder: Callable[[], Record],
         measure: Callable[[Run, Tensor], float],
     ) -> None:
         super().__init__()
         self.eager = module
-        self._dtype, self._tell, self._record, self._measure = dtype, tell, record, measure
+        self._dtype, self._tell, self._make_recorder, self._measure = dtype, tell, make_recorder, measure
         # Made of the module as it is now: whoever hooks into its layers later must not be copied with it.
         self._forms = tuple(_list_forms(module, dtype, tell))
         self._fastest: Run | None = None
@@ -84,7 +84,8 @@ class CudaModule(nn.Module):
         )
 
     def _make_graphs(self, form: Form) -> Run:
-        return ShapeGraphs(partial(self._run_alone, form.make()), self._record, self._tell)
+        # A recorder for each: the memory of those that are dropped goes with them.
+        return ShapeGraphs(partial(self._run_alone, form.make()), self._make_recorder(), self._tell)
 
     def _run_alone(self, run: Run, frames_BCHW: Tensor) -> Tensor:
         with _cudnn_settings(self._dtype):
@@ -102,7 +103,7 @@ def make_cuda_module(module: nn.Module, dtype: torch.dtype, tell: Callable[[str]
     Returns:
         B,3,H,W float32 channels-last -> what `module` gives, in fresh memory.
     """
-    return CudaModule(module, dtype, tell, CudaGraph, _measure_seconds)
+    return CudaModule(module, dtype, tell, GraphRecorder, _measure_seconds)
 
 
 def _list_forms(module: nn.Module, dtype: torch.dtype, tell: Callable[[str], None]) -> Iterator[Form]:

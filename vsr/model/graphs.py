@@ -1,7 +1,7 @@
 """CUDA graphs: the hundreds of kernels of a network launched as one, recorded once for every shape of input.
 
 Which shape is recorded and which is forgotten is plain logic (`ShapeGraphs`), tested without a GPU; the recording
-itself (`CudaGraph`) is written from torch's documentation and not yet run on a GPU.
+itself (`GraphRecorder`) is written from torch's documentation and not yet run on a GPU.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ from torch import Tensor
 from vsr.errors import Interrupted
 from vsr.model.choice import Run
 
-__all__ = ["CudaGraph", "ShapeGraphs"]
+__all__ = ["GraphRecorder", "Record", "ShapeGraphs"]
+
+Record = Callable[[Run, Tensor], Run]
 
 # Shapes with a graph of their own; a film has one, a film in tiles up to nine (corners, edges, middle).
 CAPACITY = 12
@@ -41,9 +44,7 @@ class ShapeGraphs:
         tell: hears of the first failure.
     """
 
-    def __init__(
-        self, run: Run, record: Callable[[Run, Tensor], Run], tell: Callable[[str], None], capacity: int = CAPACITY
-    ) -> None:
+    def __init__(self, run: Run, record: Record, tell: Callable[[str], None], capacity: int = CAPACITY) -> None:
         self._run, self._record, self._tell, self._capacity = run, record, tell, capacity
         self._graphs: OrderedDict[tuple[int, ...], Run] = OrderedDict()
         self._seen: set[tuple[int, ...]] = set()
@@ -83,43 +84,57 @@ class ShapeGraphs:
         return graph
 
 
-class CudaGraph:
-    """A recording of a function of one CUDA tensor. Not yet run on a GPU.
+class GraphRecorder:
+    """Records functions of one CUDA tensor as CUDA graphs, which share one pool of memory. Not yet run on a GPU.
 
-    The recording reads and writes memory of its own. Input is copied in, and the result out: 0.2 GB of traffic for a
+    A recording reads and writes memory of its own. Input is copied in, and the result out: 0.2 GB of traffic for a
     frame of 4K, nothing beside the network, and no result is ever overwritten by the next.
 
-    May be called on any stream: the event makes a call wait, on the device, until the one before has been copied out.
-
-    Raises:
-        RuntimeError: the function does what cannot be recorded, or memory ran out.
+    One pool, since a film in tiles has nine recordings, each with the memory of a network's activations. They write
+    over each other's, so that they must not run at the same time: one event makes every call wait, on the device, until
+    the one before has been copied out, on whatever stream it was.
     """
 
-    def __init__(self, run: Run, frames_BCHW: Tensor) -> None:
-        self._device = device = frames_BCHW.device
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
+        self._is_idle: torch.cuda.Event | None = None
+
+    def __call__(self, run: Run, frames_BCHW: Tensor) -> Run:
+        """A recording of `run` for tensors of this shape, these strides, and this device.
+
+        Raises:
+            RuntimeError: the function does what cannot be recorded, or memory ran out.
+        """
+        device = frames_BCHW.device
         with _recording, torch.cuda.device(device):
             current = torch.cuda.current_stream(device)
-            side: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-            self._source = torch.empty_like(frames_BCHW)
-            self._source.copy_(frames_BCHW)
+            if self._stream is None or self._is_idle is None:
+                # torch's own stream for this stands on the device that recorded first in the process.
+                self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+                self._is_idle = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            side, is_idle = self._stream, self._is_idle
+            source = torch.empty_like(frames_BCHW)
+            source.copy_(frames_BCHW)
             side.wait_stream(current)
             with torch.cuda.stream(side):
                 for _ in range(NUM_WARM_UP):
-                    run(self._source)
-            self._graph = torch.cuda.CUDAGraph()
+                    run(source)
+            graph = torch.cuda.CUDAGraph()
             # "thread_local": the decoder's thread may pin memory, other threads may allocate, while this one records.
-            # The stream is given, since torch's own stands on the device that recorded first in this process.
-            with torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local"):
-                self._result = run(self._source)
+            with torch.cuda.graph(graph, pool=self._pool, stream=side, capture_error_mode="thread_local"):
+                result = run(source)
+            self._pool = graph.pool()
             current.wait_stream(side)
-            self._is_idle = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._is_idle.record(current)
+            is_idle.record(current)
 
-    def __call__(self, frames_BCHW: Tensor) -> Tensor:
-        current = torch.cuda.current_stream(self._device)
-        current.wait_event(self._is_idle)
-        self._source.copy_(frames_BCHW)
-        self._graph.replay()
-        result = self._result.clone()
-        self._is_idle.record(current)
-        return result
+        def replay(frames_BCHW: Tensor) -> Tensor:
+            current = torch.cuda.current_stream(device)
+            current.wait_event(is_idle)
+            source.copy_(frames_BCHW)
+            graph.replay()
+            copied = result.clone()
+            is_idle.record(current)
+            return copied
+
+        return replay
