@@ -15,7 +15,7 @@ from vsr.model.compact import Compact
 from vsr.model.cuda_engine import MIN_PIXELS, CudaModule, make_cuda_module
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-SIDE = 96
+SIDE = 128
 
 
 class Watch:
@@ -42,8 +42,8 @@ def make_module(dtype: torch.dtype = torch.float32) -> tuple[CudaModule, nn.Modu
 
 def test_the_form_is_chosen_at_the_first_real_call() -> None:
     engine, module, watch, told = make_module()
-    small, frames = torch.rand(1, 3, 32, 32), torch.rand(1, 3, SIDE, SIDE)
-    assert SIDE * SIDE >= MIN_PIXELS > small[0, 0].numel()
+    small, frames = torch.rand(1, 3, SIDE, SIDE), torch.rand(2, 3, SIDE, SIDE)
+    assert 2 * SIDE * SIDE >= MIN_PIXELS > SIDE * SIDE
     with torch.inference_mode():
         assert torch.equal(engine(small), module(small))
         assert (watch.num_measured, watch.num_recorded) == (0, 0)
@@ -55,7 +55,7 @@ def test_the_form_is_chosen_at_the_first_real_call() -> None:
 def test_a_missing_triton_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     engine, module, _, told = make_module(torch.bfloat16)
-    frames = torch.rand(1, 3, SIDE, SIDE)
+    frames = torch.rand(2, 3, SIDE, SIDE)
     with torch.inference_mode():
         assert torch.equal(engine(frames), module(frames))
     assert told == ["Triton is not installed (pip install triton): only torch's own kernels are used"]
@@ -106,7 +106,7 @@ def test_cudnn_is_set_while_kernels_are_launched_and_put_back(
 @pytest.mark.parametrize("name", ["rrdb", "compact"])
 def test_gives_what_the_module_gives_in_float32(dtype: torch.dtype, name: str) -> None:
     module = make_rrdb(num_features=32, growth=16) if name == "rrdb" else Compact(32, 4, 4).eval().requires_grad_(False)
-    frames = torch.rand(2, 3, 120, 133)
+    frames = torch.rand(3, 3, 120, 133)
     told: list[str] = []
     with torch.inference_mode():
         exact = module.double()(frames.double())

@@ -28,8 +28,9 @@ from vsr.model.rrdb import RRDB, RRDBNet
 
 __all__ = ["CudaModule", "make_cuda_module"]
 
-# Smaller inputs (such as those that measure a network's cost) say nothing about speed, and are run as they come.
-MIN_PIXELS = 96 * 96
+# Smaller batches say nothing about speed, and are run as they come: such as measure a network's cost in memory (32x32),
+# or in time, for `vsr probe` (128x128), which is to answer at once.
+MIN_PIXELS = 1 << 15
 
 # Rows, columns and stages of the Triton convolution's tiles; one stage means loads through the first-level cache.
 TILES = ((8, 16, 3), (16, 16, 3), (8, 16, 1))
@@ -65,10 +66,9 @@ class CudaModule(nn.Module):
 
     def forward(self, frames_BCHW: Tensor) -> Tensor:
         """As the module's own forward, on CUDA."""
-        height, width = frames_BCHW.shape[-2:]
         # Triton launches on the thread's own device, whatever the tensors say.
         with self._calling, torch.cuda.device_of(frames_BCHW):  # type: ignore[no-untyped-call]
-            if height * width < MIN_PIXELS:
+            if frames_BCHW[:, 0].numel() < MIN_PIXELS:
                 return self._run_alone(self.eager, frames_BCHW)
             if self._fastest is None:
                 self._fastest = self._choose(frames_BCHW)
