@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from networks import make_rrdb
@@ -70,6 +71,18 @@ def test_residuals(conv_kernel: ModuleType, num_residuals: int) -> None:
     SliceConv2d(conv)(source, expected, *residuals[:num_residuals])
     conv_kernel.KernelConv2d(conv)(source, target, *residuals[:num_residuals])
     torch.testing.assert_close(target, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_half_precision_rounds_once(conv_kernel: ModuleType) -> None:
+    """Sums, activation and residuals are float32: what is stored is the nearest float16 to the exact result, or next
+    to it."""
+    conv = make_conv(64, 32).to(torch.float16)
+    source, target, residual, outer = (make_slice(1, count, 9, 17).to(torch.float16) for count in (64, 32, 32, 32))
+    conv_kernel.KernelConv2d(conv, 0.2)(source, target, residual, outer)
+    assert conv.bias is not None
+    sums = F.conv2d(source.double(), conv.weight.double(), conv.bias.double(), padding=1)
+    exact = outer + 0.2 * (residual + 0.2 * F.leaky_relu(sums, 0.2))
+    assert bool(((target.double() - exact).abs() <= 2**-11 * exact.abs() + 1e-6).all())
 
 
 @pytest.mark.parametrize("tile", [(8, 8), (16, 16), (4, 32), (1, 64)])
