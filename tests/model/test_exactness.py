@@ -111,6 +111,19 @@ def test_each_size_is_compared_once_and_the_frame_too() -> None:
     assert module.sizes[3:] == [(90, 120), (64, 64)]
 
 
+def test_another_number_of_threads_is_another_question() -> None:
+    module = Counting(is_sly=False)
+    upscaler, check = make_upscaler(module, 0, tile="off"), WindowCheck(None)
+    num_threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 1):
+            torch.set_num_threads(number)
+            assert check.is_exact(WINDOW, 100, 120, upscaler)
+    finally:
+        torch.set_num_threads(num_threads)
+    assert module.sizes == [(100, 120), (64, 64), (64, 64)]
+
+
 def test_it_stops_when_asked_to() -> None:
     cancel = threading.Event()
     upscaler = make_compact(cancel=cancel)
