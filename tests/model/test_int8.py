@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import threading
 from importlib.util import find_spec
 
@@ -132,6 +133,27 @@ def test_networks_and_engines_that_do_not_go_together_are_refused() -> None:
         Upscaler(rrdb, device="cpu", precision="int8")
     with pytest.raises(SettingsError, match="needs OpenVINO"):
         Upscaler(load_model("realtime"), device="cpu", precision="int8", engine="torch")
+
+
+@needs_openvino
+def test_a_signal_after_networks_came_and_went_in_other_threads_is_no_crash() -> None:
+    """OpenVINO leaves a stack for signals behind on processors with AMX; see `_open_core`."""
+    code = """
+        import gc, signal, subprocess, threading, torch
+        from vsr.model.loading import load_model
+        from vsr.model.upscaler import Upscaler
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        upscalers = [Upscaler(load_model("realtime"), device="cpu", precision="int8")]
+        upscalers[0](torch.rand(1, 3, 16, 16))
+        thread = threading.Thread(target=lambda: (upscalers.clear(), gc.collect()))
+        thread.start()
+        thread.join()
+        for _ in range(3):
+            subprocess.run(["true"], check=True)
+        print("alive")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "alive\n", (done.returncode, done.stderr)
 
 
 @needs_openvino

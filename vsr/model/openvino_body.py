@@ -8,6 +8,7 @@ quantised: it sees the picture itself.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import sys
 import threading
@@ -48,7 +49,17 @@ def import_openvino() -> Any:
         raise DeviceError("OpenVINO is not installed", hint="pip install 'vsr[int8]'") from exc
     finally:
         if is_silenced:
-            del sys.modules["openvino_telemetry"]
+            sys.modules.pop("openvino_telemetry", None)  # another thread may have been as quick
+
+
+@functools.cache
+def _open_core() -> Any:
+    """OpenVINO's own state, one for the process and never closed.
+
+    On processors with AMX its first use gives the calling thread a stack for signals. It goes with the last of these
+    objects, and where that is dropped by another thread, the next signal (a child process that ends) is a crash.
+    """
+    return import_openvino().Core()
 
 
 class OpenVinoBody(nn.Module):
@@ -69,7 +80,7 @@ class OpenVinoBody(nn.Module):
     def __init__(self, body: nn.Sequential, dtype: torch.dtype, ranges: Sequence[float] | None = None) -> None:
         super().__init__()
         self._openvino = import_openvino()
-        self._core = self._openvino.Core()
+        self._core = _open_core()
         # A tuple, so that the layers do not become this module's own: nobody is to cast or move them.
         self._layers, self._dtype, self._ranges = tuple(body), dtype, ranges
         self._graphs = threading.local()
