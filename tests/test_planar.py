@@ -154,6 +154,16 @@ def test_a_frame_that_is_broken_in_half_precision_is_repeated_in_fp32() -> None:
     assert all((plane == reference).all() for plane, reference in zip(got[1], wanted[1], strict=True))
 
 
+def test_scratch_is_kept_for_few_shapes() -> None:
+    codes = describe_planes("yuv420p", BT709)
+    assert codes is not None
+    filler = PlaneFiller(codes, 4)
+    for width in range(4, 24):
+        _, planes = make_frame(4 * width, 16, "yuv420p", BT709)
+        filler.fill(torch.zeros(32, 4, width), torch.rand(3, 4, width), planes)
+    assert len(filler._bands) == 8
+
+
 def test_another_scale_than_the_networks_goes_by_rgb() -> None:
     codes = describe_planes("yuv420p", BT709)
     assert codes is not None

@@ -47,8 +47,8 @@ def upscale(
             made with the same `cancel`.
         progress: hears about every frame.
         cancel: set it from another thread to stop.
-        options: fields of `Settings`: scale, model, device, precision, tile, batch, codec, crf, encoder_preset,
-            start, duration, overwrite, allow_corrupt, drop.
+        options: fields of `Settings`: scale, model, device, precision, engine, decoder, encoder, reuse, tile, batch,
+            codec, crf, encoder_preset, start, duration, overwrite, allow_corrupt, drop.
 
     Returns:
         What was done. `Report.damaged` says that the source was broken and pictures may be missing.

@@ -16,6 +16,7 @@ where anything reaches across, a spill for every row of Cb and of Cr, and an edg
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ __all__ = ["PlaneCodes", "PlaneFiller", "Planes", "fits_cells", "mixing_matrix"]
 
 # Values of one band of rows, so that a band's scratch stays in a core's cache.
 _BAND_VALUES = 1 << 18
+# Shapes of bands whose scratch is kept: 2 MB each. A frame has two, its windows may have any.
+_MAX_BANDS = 8
 
 # One integer for a row of samples of a cell, by its bytes: copied as one.
 _WORDS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -143,7 +146,7 @@ class PlaneFiller:
 
     def __init__(self, codes: PlaneCodes, scale: int) -> None:
         self._codes, self._scale = codes, scale
-        self._bands: dict[tuple[object, ...], _Band] = {}
+        self._bands: OrderedDict[tuple[object, ...], _Band] = OrderedDict()
 
     def fill(self, values_NHW: Tensor, base_CHW: Tensor, planes: Planes) -> None:
         """Make the codes of one picture and write them to `planes`.
@@ -164,6 +167,9 @@ class PlaneFiller:
             band = self._bands.get(key)
             if band is None:
                 band = self._bands[key] = _Band(self._codes, self._scale, *key)
+                while len(self._bands) > _MAX_BANDS:
+                    self._bands.popitem(last=False)
+            self._bands.move_to_end(key)
             band.add_base(values_HWN[top:bottom], base_HWC[top:bottom])
             band.cut()
             band.store(planes, top)

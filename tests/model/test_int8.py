@@ -7,10 +7,12 @@ import sys
 import textwrap
 import threading
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import films
@@ -108,6 +110,39 @@ def test_int8_too_far_from_fp32_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ProcessingError, match=r"realtime in int8 is \d+\.\d dB from fp32") as caught:
         upscaler(make_picture())
     assert caught.value.hint == "use --precision auto"
+
+
+@needs_openvino
+def test_what_was_refused_is_refused_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "MIN_INT8_PSNR", 100.0)
+    upscaler = Upscaler(load_model("realtime"), device="cpu", precision="int8")
+    for _ in range(2):
+        with pytest.raises(ProcessingError, match="dB from fp32"):
+            upscaler(make_picture())
+
+
+@needs_openvino
+def test_only_int8_is_calibrated() -> None:
+    with pytest.raises(SettingsError, match="precision 'fp32' has nothing to calibrate"):
+        Upscaler(load_model("realtime"), device="cpu", precision="fp32").calibrate([make_picture()])
+
+
+@needs_openvino
+def test_every_still_picture_is_fitted_by_itself(tmp_path: Path) -> None:
+    """After a flat picture a busy one would be far off: it must come out as it does alone."""
+    flat, busy = torch.full((1, 3, 48, 64), 0.5), make_picture()
+    for name, picture in (("flat", flat), ("busy", busy)):
+        samples = (picture[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        Image.fromarray(samples).save(tmp_path / f"{name}.png")
+    settings = vsr.Settings(model="realtime", precision="int8", overwrite=True)
+    results = []
+    for names in (["busy"], ["flat", "busy"]):
+        upscaler = vsr.make_upscaler(settings)
+        for name in names:
+            report = vsr.upscale(tmp_path / f"{name}.png", tmp_path / "out.png", settings=settings, upscaler=upscaler)
+        assert report.precision == "int8"
+        results.append((tmp_path / "out.png").read_bytes())
+    assert results[0] == results[1]
 
 
 @needs_openvino

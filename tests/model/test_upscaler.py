@@ -111,6 +111,36 @@ def test_tensorrt_needs_a_gpu() -> None:
     assert caught.value.hint == "use --device cuda"
 
 
+def test_tiles_do_not_depend_on_how_cores_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blended tiles of another size are another picture."""
+    monkeypatch.setattr(upscaler_module, "MAX_OPERATOR_SECONDS", 1e-5)
+    before = torch.get_num_threads()
+    upscale, sides = Upscaler(make_compact(), device="cpu"), set()
+    try:
+        for num_threads in (1, 2, 4):
+            torch.set_num_threads(num_threads)
+            (sibling,) = upscale.split(1)
+            sibling(make_picture(100, 120))
+            sides.add(sibling.tile)
+    finally:
+        torch.set_num_threads(before)
+    assert len(sides) == 1
+    assert None not in sides
+
+
+def test_cost_is_measured_before_siblings_share_the_layers() -> None:
+    upscale = Upscaler(make_compact(), device="cpu")
+    assert all(sibling._cost is not None for sibling in upscale.split(2))
+
+
+@pytest.mark.parametrize(
+    ("halo", "tile", "expected"), [(5, 16, False), (200, 32, True), (200, 64, False), (5, "off", False)]
+)
+def test_blending_is_known_beforehand(halo: int, tile: str | int, expected: bool) -> None:
+    network = make_network(make_compact().module, halo=halo)
+    assert Upscaler(network, device="cpu", tile=tile).is_blended(64, 48) is expected
+
+
 def test_output_size_rounds_half_up() -> None:
     upscale = Upscaler(make_compact(), scale=1.5, device="cpu")
     assert upscale.output_size(1, 3) == (2, 5)

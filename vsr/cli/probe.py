@@ -110,6 +110,7 @@ def _describe_film(info: VideoInfo) -> dict[str, Any]:
 
 def _describe_run(source: Path, output: Path | None, settings: Settings) -> dict[str, Any]:
     from vsr.api import make_upscaler
+    from vsr.pipeline.calibration import calibrate_on_film
     from vsr.pipeline.cost import measure_seconds_per_frame
     from vsr.pipeline.plan import plan_film
 
@@ -120,6 +121,7 @@ def _describe_run(source: Path, output: Path | None, settings: Settings) -> dict
     plan: FilmPlan = plan_film(source, target, replace(settings, overwrite=True), upscaler)
     path = plan.output.path if folder is None else folder / plan.output.path.name
     encoding = plan.output.encoding
+    calibrated = calibrate_on_film(plan, upscaler)  # refuses what the run would refuse
     seconds = measure_seconds_per_frame(upscaler, plan.info.height, plan.info.width)
     return {
         "output": str(path),
@@ -135,7 +137,7 @@ def _describe_run(source: Path, output: Path | None, settings: Settings) -> dict
         "precision": upscaler.precision,
         "frames": plan.num_frames,
         "streams": [stream.describe() for stream in plan.output.streams],
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *filter(None, [calibrated])],
         "network_seconds_per_frame": round(seconds, 4),
         "estimated_seconds": None if plan.num_frames is None else round(seconds * plan.num_frames, 1),
     }

@@ -52,7 +52,7 @@ class WindowCheck:
             Interrupted, ProcessingError: as the upscaler.
         """
         frame, size = (height, width), (_length(window.rows), _length(window.cols))
-        key = (frame, size, torch.get_num_threads())
+        key = (frame, size, upscaler.tile, torch.get_num_threads())
         with self._checking:
             if key not in self._verdicts:
                 self._verdicts[key] = self._compare(window, frame, upscaler)

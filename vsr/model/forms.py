@@ -94,15 +94,21 @@ class Forms:
         compact = self._network.module
         assert isinstance(compact, Compact)
         with self._placing:
+            self._forget_ranges()
             self._ranges = measure_ranges(compact, samples[::2])
-            for key in [key for key in self._placed if key[0] == "int8"]:
-                del self._placed[key]
             int8, exact = self.place("int8").module, self.place_reference().module
             distance = measure_distance(int8, exact, samples[1::2] or samples)
         if distance < MIN_INT8_PSNR:
+            self._forget_ranges()  # whoever tries again is refused again
             raise ProcessingError(
                 f"{self._network.name} in int8 is {distance:.1f} dB from fp32 on these pictures,"
                 f" less than {MIN_INT8_PSNR:.0f}",
                 hint="use --precision auto",
             )
         return Calibration(distance, len(samples))
+
+    def _forget_ranges(self) -> None:
+        with self._placing:
+            self._ranges = None
+            for key in [key for key in self._placed if key[0] == "int8"]:
+                del self._placed[key]

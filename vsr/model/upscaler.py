@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsr.errors import Interrupted, ProcessingError
+from vsr.errors import Interrupted, ProcessingError, SettingsError
 from vsr.model.finiteness import find_broken, mark_broken
 from vsr.model.forms import Calibration, Forms
 from vsr.model.memory import Cost, is_out_of_memory, keep_freed_memory, measure_cost
@@ -22,7 +22,7 @@ from vsr.model.placement import Engine, PlacedModule, can_make_planes, choose_en
 from vsr.model.precision import Precision, choose_precision, measure_free_memory, resolve_device
 from vsr.model.resample import check_scale, resample, scale_side
 from vsr.model.tiled import largest_window, run_in_tiles
-from vsr.model.tiling import MIN_TILE, check_tile, choose_tile
+from vsr.model.tiling import MIN_TILE, check_tile, choose_overlap, choose_tile
 from vsr.planar import PlaneCodes, PlaneFiller, Planes
 
 # Part of the free memory that activations may take; the rest is for kernels' workspaces, frames in queues, others.
@@ -93,6 +93,8 @@ class Upscaler:
         self._tiles: dict[tuple[int, int, int], int | None] = {}  # by batch, height and width
         self._tile_limit: int | None = None  # the largest side that memory has allowed so far
         self._batch_limit: int | None = None
+        # As of now, for all siblings and for ever: tiles must not depend on how cores are shared between frames.
+        self._num_threads = torch.get_num_threads()
         self._cost: Cost | None = None
         self._forms = Forms(network, self.device, self.engine, self.check_stop, self._tell)  # siblings share it
         self._fillers: dict[PlaneCodes, PlaneFiller] = {}
@@ -122,6 +124,8 @@ class Upscaler:
     def split(self, num_threads: int) -> list[Upscaler]:
         """As many upscalers as that, for as many threads: they share the network, the counts and the warnings with this
         one, and the memory among themselves."""
+        if self._tile_setting == "auto":
+            self._cost = self._cost or self._measure_cost()  # not by siblings: they share the layers that it watches
         siblings = [copy.copy(self) for _ in range(num_threads)]
         for sibling in siblings:
             sibling._memory_share = MEMORY_SHARE / num_threads
@@ -141,6 +145,11 @@ class Upscaler:
         sibling._fillers = {}
         sibling._cost, sibling._tiles = None, {}  # a value takes more memory
         return sibling
+
+    def is_blended(self, height: int, width: int) -> bool:
+        """Whether frames of that size are put together from tiles that fade into each other, by today's memory."""
+        tile = self._choose_tile(1, height, width)
+        return tile is not None and max(height, width) > tile and choose_overlap(tile, self.network.halo)[1] > 0
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the output for an input of that size: each side x scale, rounded half up, at least 1."""
@@ -164,15 +173,17 @@ class Upscaler:
         return self._call_on_stream(partial(self._upscale, broken=broken), frames_BCHW)
 
     def calibrate(self, samples: Sequence[Tensor]) -> Calibration:
-        """Fit int8 to pictures of the film at hand, and compare it with fp32; other precisions have nothing to fit.
+        """Fit int8 to pictures of the film at hand, and compare it with fp32.
 
         Args:
             samples: B,3,H,W float32 RGB 0..1 each, from different places. Every other one is kept for comparing.
 
         Raises:
+            SettingsError: the precision is another.
             ProcessingError: int8 is less than 40 dB (PSNR of the finished pictures) from fp32.
         """
-        assert self.precision == "int8"
+        if self.precision != "int8":
+            raise SettingsError(f"precision {self.precision!r} has nothing to calibrate")
         return self._forms.calibrate(samples)
 
     def can_fill(self, codes: PlaneCodes) -> bool:
@@ -272,9 +283,9 @@ class Upscaler:
     def _repeat_in_fp32(self, frame_BCHW: Tensor, codes: PlaneCodes | None) -> Tensor:
         if self.precision != "fp32":
             with self._telling:
-                if self.stats.fp32_repeats == 0:
-                    name = self.network.name
-                    self.warnings.append(f"{self.precision} overflowed in {name}: such frames are done in fp32")
+                warning = f"{self.precision} overflowed in {self.network.name}: such frames are done in fp32"
+                if warning not in self.warnings:  # the run of a film takes its warnings away with it
+                    self.warnings.append(warning)
                 self.stats.fp32_repeats += 1
             result = self._run_in_memory(self._forms.place_reference(codes), frame_BCHW)
             if bool(torch.isfinite(result).all()):
@@ -288,21 +299,25 @@ class Upscaler:
 
     def _plan(self, frames_BCHW: Tensor) -> None:
         """Choose the tile for frames of a size not seen before; a limit found by running out of memory stays."""
-        if self._tile_setting != "auto":
-            return
         batch, _, height, width = frames_BCHW.shape
+        self.tile = self._choose_tile(batch, height, width)
+
+    def _choose_tile(self, batch: int, height: int, width: int) -> int | None:
+        if self._tile_setting != "auto":
+            return self.tile
         size = (batch, height, width)
         if size not in self._tiles:
             self._cost = self._cost or self._measure_cost()
             memory = measure_free_memory(self.device) * self._memory_share
             num_pixels = memory / (2 * batch * self._cost.bytes_per_pixel)
             if self.device.type == "cpu":
-                flop = FLOPS_PER_THREAD[self.precision] * torch.get_num_threads() * MAX_OPERATOR_SECONDS
+                flop = FLOPS_PER_THREAD[self.precision] * self._num_threads * MAX_OPERATOR_SECONDS
                 num_pixels = min(num_pixels, flop / (batch * self._cost.operator_flop_per_pixel))
             self._tiles[size] = choose_tile(height, width, num_pixels, self.network.halo)
-        self.tile = self._tiles[size]
+        tile = self._tiles[size]
         if self._tile_limit is not None and max(height, width) > self._tile_limit:
-            self.tile = min(self.tile or self._tile_limit, self._tile_limit)
+            tile = min(tile or self._tile_limit, self._tile_limit)
+        return tile
 
     def _run_in_memory(self, placed: PlacedModule, frames_BCHW: Tensor) -> Tensor:
         """Run, and while memory runs out run again: frame by frame first, then in smaller tiles."""

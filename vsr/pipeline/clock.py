@@ -31,11 +31,13 @@ class StageClock:
             with self._adding:
                 self.seconds[stage] += (time.perf_counter() - start) / num_threads
 
-    def timed(self, stage: str, function: Callable[..., T], num_threads: int = 1) -> Callable[..., T]:
-        """`function`, its time counted for `stage`."""
+    def timed(
+        self, stage: str, function: Callable[..., T], num_threads: Callable[[], int] = lambda: 1
+    ) -> Callable[..., T]:
+        """`function`, its time counted for `stage`; `num_threads` says how many work on that at the time."""
 
         def timed_function(*arguments: Any) -> T:
-            with self.working(stage, num_threads):
+            with self.working(stage, num_threads()):
                 return function(*arguments)
 
         return timed_function

@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from vsr.model.speed import synchronize
 from vsr.model.upscaler import Upscaler
 
 __all__ = ["measure_seconds_per_frame"]
@@ -24,7 +25,6 @@ def measure_seconds_per_frame(upscaler: Upscaler, height: int, width: int) -> fl
     for _ in range(NUM_RUNS):
         start = time.perf_counter()
         upscaler(sample)
-        if upscaler.device.type == "cuda":
-            torch.cuda.synchronize(upscaler.device)
+        synchronize(upscaler.device)
         best = min(best, time.perf_counter() - start)
     return best * (height * width) / (sample.shape[-2] * sample.shape[-1])

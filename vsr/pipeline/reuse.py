@@ -96,8 +96,8 @@ def find_tasks(pictures: Iterable[Picture], plan: FilmPlan, upscaler: Upscaler) 
 def _can_be_patched(picture: Picture, plan: FilmPlan, upscaler: Upscaler, num_repeats: int) -> bool:
     """Whether windows can stand for parts of frames.
 
-    Not where a pixel depends on everything, where the outcome is resampled, on a GPU and in engines that want one shape
-    for all, nor once frames have turned out to need another precision.
+    Not where a pixel depends on everything, where the outcome is resampled or blended from tiles, on a GPU and in
+    engines that want one shape for all, nor once frames have turned out to need another precision.
     """
     encoding = plan.output.encoding
     return (
@@ -107,6 +107,7 @@ def _can_be_patched(picture: Picture, plan: FilmPlan, upscaler: Upscaler, num_re
         and upscaler.scale == upscaler.network.scale
         and upscaler.output_size(picture.frame.height, picture.frame.width) == (encoding.height, encoding.width)
         and upscaler.stats.fp32_repeats == num_repeats
+        and not upscaler.is_blended(picture.frame.height, picture.frame.width)
     )
 
 

@@ -65,14 +65,14 @@ def upscale_film(
     clock, tally, begin = StageClock(), Tally(), time.perf_counter()
     info, output = plan.info, plan.output
     reader = Reader(info, output.window, minimal_step(output.path, info.time_base), plan.decoder.make(info))
-    calibrated = calibrate_on_film(plan, upscaler)
     share = CoreShare(list_ways(upscaler, plan.num_groups))
     upscalers = upscaler.split(share.num_workers)
     check = make_check(plan, upscaler)
     composition = Composition(upscaler, plan, tally)
-    num_told = len(upscaler.warnings)
+    num_told, calibrated = len(upscaler.warnings), None
     progress.start(info.path.name, plan.num_frames, "frames")
     try:
+        calibrated = calibrate_on_film(plan, upscaler, cancel)
         with keep_thread_setting(), Writer(info, output, cancel=cancel) as writer:
             tasks = clock.watch("decode", find_tasks(_count(reader.pictures(), tally), plan, upscaler))
             decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
@@ -96,8 +96,8 @@ def upscale_film(
     finally:
         upscaler.halt.clear()
         progress.finish()
-    film_warnings = [*filter(None, [calibrated]), *upscaler.warnings, *describe_check(check)]
-    del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
+        film_warnings = [*filter(None, [calibrated]), *upscaler.warnings, *describe_check(check)]
+        del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
     return _report(plan, upscaler, reader, writer, tally, clock, film_warnings, begin)
 
 
@@ -114,7 +114,7 @@ def _enlarge(
     if upscalers[0].device.type == "cuda":
         return fly(groups, [Lane(one, plan, tally) for one in upscalers], clock)
     workers = [
-        share.share(clock.timed("compute", work, len(upscalers)))
+        share.share(clock.timed("compute", work, lambda: share.way.num_frames))
         for work in (partial(compute_tasks, upscaler=one, plan=plan, tally=tally, check=check) for one in upscalers)
     ]
     return Prefetch(groups, FINISHED_AHEAD, "compute", workers)

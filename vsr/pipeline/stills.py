@@ -21,6 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vsr.errors import OutputError, ProcessingError, SourceError
+from vsr.model.upscaler import Upscaler
+from vsr.pipeline.calibration import calibrate_on_picture
 from vsr.stills import Still, check_output, format_of_suffix, is_still, read_still, write_still
 from vsr.stills.still import Samples
 
@@ -128,6 +130,8 @@ def upscale_pixels(still: Still, upscaler: StillUpscaler) -> Still:
     num_channels = colours_BCHW.shape[1]
     if num_channels == 3 and torch.equal(colours_BCHW[:, :1].expand_as(colours_BCHW), colours_BCHW):
         colours_BCHW = colours_BCHW[:, :1]
+    if isinstance(upscaler, Upscaler) and upscaler.precision == "int8":
+        calibrate_on_picture(colours_BCHW.expand(-1, 3, -1, -1), upscaler)  # what fits one picture may not fit the next
     colours_BCHW = _upscale(colours_BCHW, upscaler)
     alpha: Samples | None = None
     if alpha_BCHW is not None:

@@ -118,7 +118,7 @@ class Reader:
     def _decode(self) -> Iterator[Stamped[Any]]:
         """All frames of the window, and the few before it that the deinterlacer looks back at."""
         start = self._window.start
-        if start is None or not self._can_be_entered():
+        if start is None or not self.can_be_entered:
             yield from map(_stamp, self.decoder.frames(start, self.damage, enter=False))
             return
         frames = self.decoder.frames(start, self.damage)
@@ -139,7 +139,8 @@ class Reader:
             break
         yield from map(_stamp, frames)
 
-    def _can_be_entered(self) -> bool:
+    @property
+    def can_be_entered(self) -> bool:
         """False where a part can only be had by decoding all before it, because times or pictures hang on it."""
         return states_presentation_times(self._info) and self._info.codec != "gif"
 
