@@ -17,6 +17,7 @@ def make_run(seconds: float, compute: float, memory: int) -> dict[str, object]:
     stage = {"decode": 1.0, "compute": compute, "encode": 3.0}
     return {
         "seconds_per_frame": seconds,
+        "processor_seconds_per_frame": 1.5 * seconds,
         "stage_milliseconds": stage,
         "startup_seconds": 10 * seconds,
         "peak_memory_bytes": memory,
@@ -27,7 +28,8 @@ def make_run(seconds: float, compute: float, memory: int) -> dict[str, object]:
 
 def test_the_river_is_judged_by_its_slowest_stage() -> None:
     runs = [make_run(0.1, 50, 7), make_run(0.2, 70, 9), make_run(0.4, 90, 8)]
-    river = judge_river(runs, {"decode": 2.0, "compute": 150.0, "encode": 30.0})
+    river = judge_river(runs, {"decode": 2.0, "compute": 150.0, "encode": 30.0}, num_cores=2)
+    assert (river.processor_milliseconds, river.cores_busy) == (pytest.approx(300), pytest.approx(0.75))
     assert (river.milliseconds.median, river.frames_per_second) == (200, 5)
     assert river.stage_milliseconds == {"decode": 1.0, "compute": 70, "encode": 3.0}
     assert (river.peak_memory_bytes, river.import_memory_bytes) == (9, 4)
@@ -36,7 +38,7 @@ def test_the_river_is_judged_by_its_slowest_stage() -> None:
 
 
 def test_without_the_stages_alone_nothing_is_said_of_the_slowest() -> None:
-    river = judge_river([make_run(0.1, 50, 7)], None)
+    river = judge_river([make_run(0.1, 50, 7)], None, num_cores=1)
     assert (river.slowest_stage, river.slowest_milliseconds, river.share_of_slowest) == (None, None, None)
 
 

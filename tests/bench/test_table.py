@@ -27,7 +27,9 @@ RESULTS = Results(
     networks=[NetworkSpeed("fast", 4.0, "bf16", CALM, 10.0, 5e11, 0.25),
               NetworkSpeed("foreign", 2.0, "fp32", CALM, 10.0, None, None)],
     stages=Stages({"decode": CALM, "tensor_to_frames": WILD}),
-    river=River(WILD, 5.0, {"decode": 1.0, "compute": 150.0}, CALM, 2_500_000_000, 300_000_000, "compute", 150.0, 0.75),
+    river=River(
+        WILD, 5.0, {"decode": 1.0, "compute": 150.0}, CALM, 2_500_000_000, 300_000_000, 180.0, 0.9, "compute", 150.0, 0.75
+    ),
     peer=Peer("PyAV", CALM, WILD, Spread(0.5, 0.4, 0.6), WILD, CALM, Spread(2.0, 2.0, 2.0), "bf16", 67.25, None),
 )  # fmt: skip
 
@@ -42,7 +44,10 @@ def test_the_table_says_every_figure_with_its_range() -> None:
     assert "foreign x2, fp32 100.0 (99.0 to 101.0) 10.00" in lines
     assert "tensor to frames 200.0 (150.0 to 250.0)" in lines
     assert "whole 200.0 (150.0 to 250.0) 5.00 2.50 GB" in lines
-    assert "at work: decode 1.0, compute 150.0 ms/frame" in lines
+    assert (
+        "at work: decode 1.0, compute 150.0 ms/frame; 180.0 ms of processor time in all, the cores are busy 90% of the time"
+        in lines
+    )
     assert "its slowest stage alone, compute, takes 150.0 ms/frame: the river reaches 75% of that rate" in lines
     assert "end to end 100.0 (99.0 to 101.0) 200.0 (150.0 to 250.0) 0.50 (0.40 to 0.60)" in lines
     assert "vsr in bf16 against plain: 67.2 dB PSNR" in lines
@@ -59,11 +64,11 @@ def test_noise_is_said_and_calm_is_not() -> None:
 
 
 def test_a_busy_machine_is_said() -> None:
-    assert "busy" not in format_results(RESULTS)
+    assert "busy: " not in format_results(RESULTS)
     busy = replace(RESULTS, machine=RESULTS.machine | {"load": 3.25})
     assert format_results(busy).endswith("busy: other work was going on beforehand (load 3.25): measure again alone")
     unknown = replace(RESULTS, machine=RESULTS.machine | {"load": None})
-    assert "busy" not in format_results(unknown)
+    assert "busy: " not in format_results(unknown)
 
 
 def test_what_was_not_measured_is_left_out() -> None:

@@ -33,6 +33,8 @@ class River:
             network, first frames, and verifying them.
         peak_memory_bytes: largest resident size of the process, of all runs.
         import_memory_bytes: what of it was there before the network: Python, torch, PyAV, numpy.
+        processor_milliseconds: per frame, that all threads were at work (median of the runs).
+        cores_busy: that over what all cores could have given meanwhile, 0..1: how much a CPU has left.
         slowest_stage: "decode", "compute" or "encode", whichever takes longest alone; None where that was not measured.
         slowest_milliseconds: per frame, of that stage alone.
         share_of_slowest: its time over the river's. 1 is all that stages side by side can reach where each has hardware
@@ -46,12 +48,14 @@ class River:
     startup_milliseconds: Spread
     peak_memory_bytes: int
     import_memory_bytes: int
+    processor_milliseconds: float
+    cores_busy: float
     slowest_stage: str | None
     slowest_milliseconds: float | None
     share_of_slowest: float | None
 
 
-def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | None) -> River:
+def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | None, num_cores: int) -> River:
     """Sum up what `run_film` found.
 
     Args:
@@ -60,6 +64,7 @@ def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | 
     whole = Spread.of([run["seconds_per_frame"] * 1e3 for run in runs])
     stages = [run["stage_milliseconds"] for run in runs]
     at_work = {name: statistics.median(stage[name] for stage in stages) for name in stages[0]}
+    processor = statistics.median(run["processor_seconds_per_frame"] * 1e3 for run in runs)
     slowest = max(alone, key=alone.__getitem__) if alone else None
     slowest_milliseconds = alone[slowest] if alone and slowest else None
     return River(
@@ -69,6 +74,8 @@ def judge_river(runs: Sequence[Mapping[str, Any]], alone: Mapping[str, float] | 
         startup_milliseconds=Spread.of([run["startup_seconds"] * 1e3 for run in runs]),
         peak_memory_bytes=max(run["peak_memory_bytes"] for run in runs),
         import_memory_bytes=max(run["import_memory_bytes"] for run in runs),
+        processor_milliseconds=processor,
+        cores_busy=processor / (num_cores * whole.median),
         slowest_stage=slowest,
         slowest_milliseconds=slowest_milliseconds,
         share_of_slowest=slowest_milliseconds / whole.median if slowest_milliseconds else None,
@@ -85,11 +92,12 @@ def run_film(task: Task) -> dict[str, Any]:
         warm = replace(settings, duration=NUM_WARM_UP / Fraction(task.coding.rate))
         upscale(clip, Path(folder, "warm.mp4"), settings=warm, upscaler=upscaler)
         startup = time.time() - task.started
-        begin = time.perf_counter()
+        begin, begin_processor = time.perf_counter(), time.process_time()
         report = upscale(clip, Path(folder, "out.mp4"), settings=settings, upscaler=upscaler)
-        seconds = time.perf_counter() - begin
+        seconds, processor_seconds = time.perf_counter() - begin, time.process_time() - begin_processor
     return {
         "seconds_per_frame": seconds / report.frames_out,
+        "processor_seconds_per_frame": processor_seconds / report.frames_out,
         "num_frames": report.frames_out,
         "stage_milliseconds": {name: value * 1e3 / report.frames_out for name, value in report.stage_seconds.items()},
         "startup_seconds": startup,

@@ -88,7 +88,7 @@ def run_bench(
         runs = _run_all(request, task, tell)
         if "river" in parts:
             alone = {name: stages.milliseconds[name].median for name in STAGES} if stages else None
-            river = judge_river(runs["vsr-film"], alone)
+            river = judge_river(runs["vsr-film"], alone, machine["cores"])
         if "peer" in parts:
             tell("peer: how near the results are")
             peer = judge_peer("two ffmpeg pipes" if task.uses_pipes else "PyAV", runs, run_apart("likeness", task))

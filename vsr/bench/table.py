@@ -82,7 +82,8 @@ def _format_river(river: River) -> str:
     startup = "{} s {}".format(*_cells(river.startup_milliseconds, 2, 1e3))
     lines = [
         _align(rows),
-        f"  at work: {at_work} ms/frame",
+        f"  at work: {at_work} ms/frame; {river.processor_milliseconds:.1f} ms of processor time in all,"
+        f" the cores are busy {river.cores_busy:.0%} of the time",
         f"  start-up, with a film of two frames: {startup}; {river.import_memory_bytes / 1e9:.2f} GB are imports",
     ]
     if river.share_of_slowest is not None and river.slowest_stage is not None:
