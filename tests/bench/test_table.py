@@ -28,7 +28,8 @@ RESULTS = Results(
               NetworkSpeed("foreign", 2.0, "fp32", CALM, 10.0, None, None)],
     stages=Stages({"decode": CALM, "tensor_to_frames": WILD}),
     river=River(
-        WILD, 5.0, {"decode": 1.0, "compute": 150.0}, CALM, 2_500_000_000, 300_000_000, 180.0, 0.9, "compute", 150.0, 0.75
+        WILD, 5.0, {"decode": 1.0, "compute": 150.0}, CALM, 2_500_000_000, 300_000_000, 180.0, 0.9,
+        "compute", 150.0, 0.75,
     ),
     peer=Peer("PyAV", CALM, WILD, Spread(0.5, 0.4, 0.6), WILD, CALM, Spread(2.0, 2.0, 2.0), "bf16", 67.25, None),
 )  # fmt: skip
@@ -45,8 +46,8 @@ def test_the_table_says_every_figure_with_its_range() -> None:
     assert "tensor to frames 200.0 (150.0 to 250.0)" in lines
     assert "whole 200.0 (150.0 to 250.0) 5.00 2.50 GB" in lines
     assert (
-        "at work: decode 1.0, compute 150.0 ms/frame; 180.0 ms of processor time in all, the cores are busy 90% of the time"
-        in lines
+        "at work: decode 1.0, compute 150.0 ms/frame;"
+        " 180.0 ms of processor time in all, the cores are busy 90% of the time" in lines
     )
     assert "its slowest stage alone, compute, takes 150.0 ms/frame: the river reaches 75% of that rate" in lines
     assert "end to end 100.0 (99.0 to 101.0) 200.0 (150.0 to 250.0) 0.50 (0.40 to 0.60)" in lines
