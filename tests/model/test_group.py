@@ -81,9 +81,10 @@ def test_counts_are_common_and_warnings_come_once() -> None:
 def test_a_halt_and_a_cancel_stop_all_of_them(network: Network) -> None:
     cancel = threading.Event()
     group = UpscalerGroup(network, ["cpu", "cpu"], cancel=cancel)
+    siblings = group.split(2)
     for event in (cancel, group.halt):
         event.set()
-        for one in group.split(2):
+        for one in siblings:
             with pytest.raises(Interrupted):
                 one(torch.rand(1, 3, 8, 8))
         event.clear()

@@ -123,7 +123,11 @@ class Upscaler:
 
     def split(self, num_threads: int) -> list[Upscaler]:
         """As many upscalers as that, for as many threads: they share the network, the counts and the warnings with this
-        one, and the memory among themselves."""
+        one, and the memory among themselves.
+
+        Raises:
+            Interrupted: `cancel` or `halt` was set.
+        """
         if self._tile_setting == "auto":
             self._cost = self._cost or self._measure_cost()  # not by siblings: they share the layers that it watches
         siblings = [copy.copy(self) for _ in range(num_threads)]
