@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import films
 import vsr
 from vsr.errors import DeviceError, ProcessingError, SettingsError
 from vsr.model import forms
-from vsr.model.calibration import HEADROOM, measure_distance, measure_ranges
+from vsr.model.calibration import HEADROOM, compare_speed, measure_distance, measure_ranges
 from vsr.model.compact import Compact
 from vsr.model.loading import load_model
 from vsr.model.network import Network
@@ -48,6 +49,20 @@ def test_ranges_are_what_enters_the_convolutions() -> None:
     samples = [torch.rand(1, 3, 5, 6)]
     # PReLU begins with a slope of a quarter: -4 becomes -1.
     assert measure_ranges(network.requires_grad_(False), samples) == pytest.approx((HEADROOM, HEADROOM))
+
+
+def test_speed_is_compared_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("vsr.model.calibration.time.perf_counter", lambda: now[0])
+
+    def take(seconds: float) -> Callable[[torch.Tensor], torch.Tensor]:
+        def run(sample: torch.Tensor) -> torch.Tensor:
+            now[0] += seconds
+            return sample
+
+        return run
+
+    assert compare_speed(take(2.0), take(5.0), torch.zeros(1)) == pytest.approx(2.5)
 
 
 def test_distance_is_psnr() -> None:
@@ -83,6 +98,7 @@ def test_int8_is_near_fp32(name: str) -> None:
     calibration = int8.calibrate([make_picture(seed=seed) for seed in range(4)])
     assert calibration.num_samples == 4
     assert calibration.psnr_db >= 40
+    assert calibration.speedup > 0
     unseen = make_picture(50, 70, seed=9)
     assert measure_distance(int8, exact, [unseen]) >= 40
     assert not torch.equal(int8(unseen), exact(unseen)), "that was no int8"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,10 +12,11 @@ from torch import Tensor, nn
 
 from vsr.model.compact import Compact
 
-__all__ = ["measure_distance", "measure_ranges"]
+__all__ = ["compare_speed", "measure_distance", "measure_ranges"]
 
 # Other pictures of the same film may go a little further than those looked at.
 HEADROOM = 1.05
+NUM_TRIALS = 3
 
 
 def measure_ranges(network: Compact, samples: Sequence[Tensor]) -> tuple[float, ...]:
@@ -48,3 +51,17 @@ def measure_distance(
             total += float(difference.to(torch.float64).square().sum())
             count += difference.numel()
     return math.inf if total == 0 else 10 * math.log10(count / total)
+
+
+def compare_speed(first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor], sample: Tensor) -> float:
+    """How many times as fast as `second` `first` is on one picture: to within tens of per cent."""
+    ratios = []
+    with torch.inference_mode():
+        for number in range(NUM_TRIALS + 1):
+            begin = time.perf_counter()
+            first(sample)
+            between = time.perf_counter()
+            second(sample)
+            if number:  # the first call makes graphs and packs weights
+                ratios.append((time.perf_counter() - between) / (between - begin))
+    return statistics.median(ratios)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from vsr.errors import ProcessingError
-from vsr.model.calibration import measure_distance, measure_ranges
+from vsr.model.calibration import compare_speed, measure_distance, measure_ranges
 from vsr.model.compact import Compact
 from vsr.model.network import Network
 from vsr.model.placement import Engine, PlacedModule, place_network
-from vsr.model.precision import Precision
+from vsr.model.precision import Precision, choose_precision
 from vsr.planar import PlaneCodes
 
 __all__ = ["MIN_INT8_PSNR", "Calibration", "Forms"]
@@ -30,10 +30,12 @@ class Calibration:
 
     Attributes:
         psnr_db: of the pictures kept for comparing, against fp32.
+        speedup: how many times as fast as the precision that `auto` takes here, roughly.
         num_samples: pictures looked at, those included.
     """
 
     psnr_db: float
+    speedup: float
     num_samples: int
 
 
@@ -105,7 +107,8 @@ class Forms:
                 f" less than {MIN_INT8_PSNR:.0f}",
                 hint="use --precision auto",
             )
-        return Calibration(distance, len(samples))
+        usual = self._place(choose_precision("auto", self._device), None, "torch").module
+        return Calibration(distance, compare_speed(int8, usual, samples[0]), len(samples))
 
     def _forget_ranges(self) -> None:
         with self._placing:

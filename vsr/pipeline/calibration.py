@@ -41,7 +41,8 @@ def calibrate_on_film(plan: FilmPlan, upscaler: Upscaler, cancel: threading.Even
     calibration = upscaler.calibrate(sample_film(plan, upscaler, cancel))
     return (
         f"int8 was fitted to {calibration.num_samples} pictures of the film;"
-        f" {calibration.psnr_db:.1f} dB from fp32 on those kept for comparing"
+        f" {calibration.psnr_db:.1f} dB from fp32 on those kept for comparing,"
+        f" about {calibration.speedup:.1f} times as fast as without it"
     )
 
 
