@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,15 @@ import films
 import networks
 from vsr.bench import process, session
 from vsr.bench.task import Task
-from vsr.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 PARTS = ("ceiling", "networks", "stages", "river", "peer")
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            status = main(["bench", *(str(argument) for argument in arguments)])
-        except SystemExit as exc:  # argparse leaves so
-            status = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "internal error" not in err
-        return status, out, err
-
-    return call
+def bench(run: Run) -> Run:
+    """bench("--runs", 1): `vsr bench`."""
+    return partial(run, "bench")
 
 
 @pytest.fixture
@@ -57,8 +47,8 @@ def arguments(film: films.Film, tiny_weights: Path) -> tuple[object, ...]:
     return ("--input", film.path, "--frames", 4, "--runs", 2, "--model", tiny_weights, "--device", "cpu")
 
 
-def test_one_json_object_with_every_part(run: Run, names: list[str], arguments: tuple[object, ...]) -> None:
-    status, out, err = run(*arguments, "--json", "--crf", 30, "--encoder-preset", "ultrafast")
+def test_one_json_object_with_every_part(bench: Run, names: list[str], arguments: tuple[object, ...]) -> None:
+    status, out, err = bench(*arguments, "--json", "--crf", 30, "--encoder-preset", "ultrafast")
     assert status == 0
     found = json.loads(out)
     assert list(found) == ["machine", "clip", "run", "num_runs", *PARTS]
@@ -79,8 +69,8 @@ def test_one_json_object_with_every_part(run: Run, names: list[str], arguments: 
     assert "run 2 of 2: vsr-film" in err
 
 
-def test_a_table_on_stdout(run: Run, names: list[str], arguments: tuple[object, ...]) -> None:
-    status, out, err = run(*arguments)
+def test_a_table_on_stdout(bench: Run, names: list[str], arguments: tuple[object, ...]) -> None:
+    status, out, err = bench(*arguments)
     assert status == 0
     heads = [block.split("\n")[0].split("  ")[0] for block in out.split("\n\n")]
     assert heads[1:6] == ["ceiling", "network alone", "stage alone", "river", "peer"]
@@ -90,8 +80,8 @@ def test_a_table_on_stdout(run: Run, names: list[str], arguments: tuple[object, 
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_part_alone(run: Run, names: list[str], arguments: tuple[object, ...], part: str) -> None:
-    status, out, _ = run(*arguments, "--json", "--only", part)
+def test_a_part_alone(bench: Run, names: list[str], arguments: tuple[object, ...], part: str) -> None:
+    status, out, _ = bench(*arguments, "--json", "--only", part)
     assert status == 0
     found = json.loads(out)
     assert [name for name in PARTS if found[name] is not None] == [part]
@@ -103,13 +93,13 @@ def test_a_part_alone(run: Run, names: list[str], arguments: tuple[object, ...],
 
 
 def test_several_networks_take_part(
-    run: Run, names: list[str], arguments: tuple[object, ...], tmp_path: Path, tiny_weights: Path
+    bench: Run, names: list[str], arguments: tuple[object, ...], tmp_path: Path, tiny_weights: Path
 ) -> None:
     """Each of them once, files of one name apart; the first is the river's."""
     (tmp_path / "other").mkdir()
     twin = networks.write_compact(tmp_path / "other" / tiny_weights.name, scale=2)
     models = ("--model", twin, "--model", tiny_weights)
-    status, out, _ = run(*arguments, *models, "--json", "--only", "networks")
+    status, out, _ = bench(*arguments, *models, "--json", "--only", "networks")
     assert status == 0
     found = json.loads(out)
     assert [(one["name"], one["scale"]) for one in found["networks"]] == [("tiny-x4", 4), ("tiny-x4#2", 2)]
@@ -117,17 +107,17 @@ def test_several_networks_take_part(
     assert names == []
 
 
-def test_without_a_model_the_embedded_ones_take_part(run: Run, names: list[str], film: films.Film) -> None:
-    status, out, _ = run("--input", film.path, "--frames", 2, "--runs", 1, "--only", "networks", "--json")
+def test_without_a_model_the_embedded_ones_take_part(bench: Run, names: list[str], film: films.Film) -> None:
+    status, out, _ = bench("--input", film.path, "--frames", 2, "--runs", 1, "--only", "networks", "--json")
     assert status == 0
     assert {"fast", "fast-x2", "film", "quality", "realtime"} == {one["name"] for one in json.loads(out)["networks"]}
 
 
-def test_scale_is_of_the_run(run: Run, names: list[str], arguments: tuple[object, ...]) -> None:
-    status, _, err = run(*arguments, "--scale", 2)
+def test_scale_is_of_the_run(bench: Run, names: list[str], arguments: tuple[object, ...]) -> None:
+    status, _, err = bench(*arguments, "--scale", 2)
     assert status == 2
     assert "hint: --scale 4" in err
-    status, out, _ = run(*arguments, "--scale", 2, "--json", "--only", "stages")
+    status, out, _ = bench(*arguments, "--scale", 2, "--json", "--only", "stages")
     assert status == 0
     assert json.loads(out)["run"]["size_out"] == [128, 96]
 
@@ -143,15 +133,15 @@ def test_scale_is_of_the_run(run: Run, names: list[str], arguments: tuple[object
         (("--encoder-preset", "warp"), 2, "warp"),
     ],
 )
-def test_what_cannot_be_is_said(run: Run, names: list[str], wrong: tuple[str, ...], status: int, word: str) -> None:
-    found, out, err = run("--device", "cpu", *wrong)
+def test_what_cannot_be_is_said(bench: Run, names: list[str], wrong: tuple[str, ...], status: int, word: str) -> None:
+    found, out, err = bench("--device", "cpu", *wrong)
     assert (found, out, names) == (status, "", [])
     assert word in err
 
 
 @pytest.mark.slow
-def test_processes_of_their_own(run: Run, arguments: tuple[object, ...]) -> None:
-    status, out, _ = run(*arguments, "--json", "--only", "river", "--only", "peer")
+def test_processes_of_their_own(bench: Run, arguments: tuple[object, ...]) -> None:
+    status, out, _ = bench(*arguments, "--json", "--only", "river", "--only", "peer")
     assert status == 0
     found = json.loads(out)
     assert found["peer"]["ratio_film"]["least"] > 0

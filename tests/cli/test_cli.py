@@ -20,21 +20,6 @@ from vsr.cli import main
 Run = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as exc:  # argparse leaves so
-            status = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return status, out, err
-
-    return call
-
-
 def test_upscale_prints_one_json_object(run: Run, film: films.Film, tiny_weights: Path) -> None:
     status, out, _ = run("upscale", film.path, "--model", tiny_weights, "--json")
     report = json.loads(out)
@@ -250,15 +235,16 @@ def test_a_dry_run_into_a_folder_that_is_not_there_makes_none(run: Run, film: fi
 
 
 def test_the_unexpected_is_no_traceback(
-    run: Run, film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+    film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the unthinkable")
 
     monkeypatch.setattr("vsr.api.upscale", fail)
-    status, _, err = run("upscale", film.path, "--model", tiny_weights)
-    assert status == 1
+    assert main(["upscale", str(film.path), "--model", str(tiny_weights)]) == 1
+    err = capsys.readouterr().err
     assert "internal error: RuntimeError: the unthinkable" in err
+    assert "Traceback" not in err
 
 
 def test_terminal_escapes_of_a_film_do_not_reach_the_terminal(run: Run, tmp_path: Path, tiny_weights: Path) -> None:

@@ -14,27 +14,10 @@ import onnx
 import pytest
 import torch
 
-from vsr.cli import main
 from vsr.model import onnx_check
 from vsr.model.loading import import_spandrel
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as exc:  # argparse leaves so
-            status = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "internal error" not in err
-        return status, out, err
-
-    return call
 
 
 def test_the_name_goes_to_stdout_and_the_rest_is_said(run: Run, tiny_weights: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import platform
 import shutil
 from typing import Any
 
+EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali")
+
 
 def run(options: argparse.Namespace) -> int:
     """Look at everything a run needs; status 1 if the default command would not work."""
@@ -56,7 +58,7 @@ def _examine() -> dict[str, Any]:
         "default_device": f"{device} in {choose_precision('auto', device)}",
         "encoders": ffmpeg["encoders"],
         **describe_gpu(),
-        "extras": [f"{name} {_extra(name)}" for name in ("spandrel", "nvidia.dali")],
+        "extras": [f"{name} {_extra(name)}" for name in EXTRAS],
         "weights_here": here or ["only the embedded ones"],
         "weights_folder": str(catalog.cache_folder()),
         "vsr_models": os.environ.get("VSR_MODELS", "not set"),

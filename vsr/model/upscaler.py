@@ -100,7 +100,8 @@ class Upscaler:
         self._fillers: dict[PlaneCodes, PlaneFiller] = {}
         if self.precision != "int8":
             self._forms.place(self.precision)
-        self._stream = _make_stream(self.device) if self.device.type == "cuda" else None
+        is_cuda = self.device.type == "cuda"
+        self._stream = torch.cuda.Stream(self.device) if is_cuda else None  # type: ignore[no-untyped-call]
         if precision not in ("auto", "fp32") and self.precision == "fp32":
             self.warnings.append(f"{network.name} is not safe in {precision}: fp32 is used")
         if self.device.type == "cpu":
@@ -397,7 +398,3 @@ class Upscaler:
         if self.device.type == "cuda" and frames_BCHW.device.type == "cpu":
             frames_BCHW = frames_BCHW.pin_memory()  # torch keeps pinned memory until the copy's event has passed
         return frames_BCHW.to(self.device, non_blocking=True).to(torch.float32)
-
-
-def _make_stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
