@@ -58,6 +58,14 @@ def test_lost_depth_is_said(info: VideoInfo) -> None:
     assert choose_encoding(deep, 64, 48, "hevc").warnings == ()
 
 
+@pytest.mark.parametrize("size", [(63, 64), (64, 64), (65, 64), (301, 203), (903, 609), (1203, 811)])
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv411p", "yuv410p"])
+def test_ffv1_takes_any_size(info: VideoInfo, pix_fmt: str, size: tuple[int, int]) -> None:
+    """The encoder is tried: nothing is to be refused."""
+    encoding = choose_encoding(replace(info, pix_fmt=pix_fmt), *size, "ffv1")
+    assert (encoding.width, encoding.height) == size
+
+
 def test_odd_sizes_get_the_chroma_that_allows_them(info: VideoInfo) -> None:
     for codec in ("h264", "hevc"):
         encoding = choose_encoding(info, 65, 49, codec)

@@ -106,7 +106,10 @@ def coder_options(
     coder = CODERS[codec]
     options = dict(coder.options)
     if codec == "ffv1":
-        options["slices"] = "4" if min(width, height) >= FFV1_SLICES_MIN_SIDE else "1"
+        if min(width, height) < FFV1_SLICES_MIN_SIDE:
+            options["slices"] = "1"
+        elif width % 2 == height % 2 == 0:  # odd ones cannot be cut so between chroma samples: FFV1 finds its own way
+            options["slices"] = "4"
     if coder.default_crf is not None:
         options["crf"] = f"{crf if crf is not None else coder.default_crf:g}"
     elif crf is not None:
