@@ -44,6 +44,7 @@ def fill(
     scale_and_format=st.sampled_from(
         [
             (4, "yuv420p"),
+            (4, "nv12"),
             (4, "yuv420p10le"),
             (4, "yuv422p10le"),
             (2, "yuv420p"),
@@ -88,7 +89,7 @@ def test_what_does_not_fit_into_cells_is_known(scale: int, pix_fmt: str, siting:
     assert not fits_cells(codes, scale)
 
 
-@pytest.mark.parametrize("pix_fmt", ["gbrp", "rgb24", "gray", "nv12", "yuyv422", "yuv420p10be", "yuva420p"])
+@pytest.mark.parametrize("pix_fmt", ["gbrp", "rgb24", "gray", "p010le", "yuyv422", "yuv420p10be", "yuva420p"])
 def test_other_formats_are_not_described(pix_fmt: str) -> None:
     assert describe_planes(pix_fmt, BT709) is None
 

@@ -37,13 +37,14 @@ __all__ = [
     "make_frame",
     "tensor_to_codes",
     "tensor_to_frames",
+    "wrap_surface",
 ]
 
 # Layouts of CUDA frames that PyAV hands out without a copy: bits, shift.
 _CUDA_LAYOUTS = {"nv12": (8, 0), "p010le": (10, 6), "p016le": (16, 0)}
 
-# Three planes, nothing interleaved; the byte order of the machines that vsr runs on.
-_PLANAR_YUV = re.compile(r"yuvj?4\d\dp(\d+le)?")
+# Three components, each with codes from bit 0 on, in the byte order of the machines that vsr runs on.
+_THREE_COMPONENTS = re.compile(r"yuvj?4\d\dp(\d+le)?|nv12")
 
 
 @torch.no_grad()
@@ -159,13 +160,13 @@ def codes_to_frame(codes: Sequence[Tensor], pix_fmt: str, tags: ColorTags) -> av
 
 def describe_planes(pix_fmt: str, tags: ColorTags, *, siting: ChromaSiting = ChromaSiting.LEFT) -> PlaneCodes | None:
     """How the codes of `tensor_to_frames` come about, for whoever makes them himself; None where the format is none of
-    three whole planes of Y'CbCr in the machine's own byte order.
+    three components of Y'CbCr, or has its codes in the upper bits or another byte order.
 
     Raises:
         SettingsError, SourceError: as `tensor_to_frames`.
     """
     pixel_format = describe_format(pix_fmt)
-    if pixel_format.is_rgb or not _PLANAR_YUV.fullmatch(pix_fmt) or tags.matrix == MATRIX_RGB:
+    if pixel_format.is_rgb or not _THREE_COMPONENTS.fullmatch(pix_fmt) or tags.matrix == MATRIX_RGB:
         return None
     color_range = RANGE_FULL if pixel_format.is_full_range else tags.range
     codes = quantise(pixel_format.bits, color_range, tags.matrix)
@@ -192,11 +193,33 @@ def make_frame(width: int, height: int, pix_fmt: str, tags: ColorTags) -> tuple[
     return frame, (luma, blueness, redness)
 
 
+def wrap_surface(surface: Tensor, pix_fmt: str, tags: ColorTags) -> av.VideoFrame:
+    """A frame on a GPU that is `surface`, without a copy, for NVENC. Not yet run on a GPU.
+
+    Args:
+        surface: 3H/2,W uint8 (nv12) or uint16 (p010le) on CUDA, contiguous: luma above, both chroma components in turn
+            below, complete. It must not be written to while an encoder may hold the frame.
+    """
+    rows, width = surface.shape
+    height = rows * 2 // 3
+    # The context that is current here, torch's, is the one that the memory belongs to.
+    frame = av.VideoFrame.from_dlpack(
+        (surface[:height], surface[height:].view(height // 2, width // 2, 2)), format=pix_fmt, primary_ctx=False,
+        current_ctx=True,
+    )  # fmt: skip
+    _set_tags(frame, tags)
+    return frame
+
+
 def _new_frame(width: int, height: int, pix_fmt: str, tags: ColorTags) -> av.VideoFrame:
     frame = av.VideoFrame(width, height, pix_fmt)
+    _set_tags(frame, tags)
+    return frame
+
+
+def _set_tags(frame: av.VideoFrame, tags: ColorTags) -> None:
     frame.color_range, frame.colorspace = tags.range, tags.matrix
     frame.color_primaries, frame.color_trc = tags.primaries, tags.transfer
-    return frame
 
 
 def _decode(

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from vsr.pipeline.plan import FilmPlan, plan_film
 from vsr.pipeline.reuse import Task, group_tasks
 from vsr.pipeline.workers import CoreShare, Way
 from vsr.settings import Settings
+from vsr.video.nvenc import MAX_HELD
 from vsr.video.planes import view_samples
 from vsr.video.reader import Picture, Reader
 
@@ -169,6 +171,36 @@ def test_memory_of_the_host_is_made_once(film: films.Film, tiny_weights: Path) -
     for group in read_groups(plan, 4):
         lane.launch(group).land()
     assert len(streams.allocated) == before
+
+
+def test_for_nvenc_pictures_stay_on_the_device(film: films.Film, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in the surfaces is what a frame in system memory would hold, also where it was done again."""
+    network = Network(Overflowing().eval(), 2, "Overflowing", "test", 0)
+    upscaler = Upscaler(network, device="cpu", precision="bf16")
+    plan = make_plan(film, upscaler)
+    encoding = replace(plan.output.encoding, pix_fmt="nv12", on_device=True)
+    plan = replace(plan, output=replace(plan.output, encoding=encoding), batch=2)
+    seen: list[Tensor] = []
+    monkeypatch.setattr("vsr.pipeline.lane.wrap_surface", lambda surface, *_: seen.append(surface) or surface.clone())
+    streams = LateStreams()
+    lane = Lane(upscaler, plan, Tally(), streams)
+    addresses, num_frames = set(), 0
+    for group in read_groups(plan, 2) * 3:
+        landed = lane.launch(group).land()
+        expected = compute(group, upscaler=Upscaler(network, device="cpu", precision="bf16"), plan=plan, tally=Tally())
+        for surface, frame in zip(landed, expected, strict=True):
+            assert np.array_equal(surface.numpy(), join_planes(frame))
+        addresses |= {surface.data_ptr() for surface in seen}
+        num_frames += len(landed)
+    assert upscaler.stats.fp32_repeats > 0
+    assert MAX_HELD < len(addresses) < num_frames, "a fixed ring, larger than what the encoder holds"
+    assert max(streams.allocated) == film.width * film.height, "samples go in, no picture comes back"
+
+
+def join_planes(frame: av.VideoFrame) -> np.ndarray:
+    """Luma, and below it both chroma components in turn."""
+    luma, *chroma = codes_of(frame)
+    return np.concatenate([luma, np.stack(chroma, axis=-1).reshape(-1, luma.shape[1])])
 
 
 def test_frames_that_overflow_are_done_again(film: films.Film) -> None:

@@ -39,8 +39,8 @@ def test_the_one_gpu_that_computes_is_asked(
         told["decoder"] = (wanted, device)
         return DecoderChoice("software", notes=("a word about the decoder",))
 
-    def choose_encoding(*arguments: Any, encoder: str, device: int | None) -> Any:
-        told["encoder"] = (encoder, device)
+    def choose_encoding(*arguments: Any, encoder: str, device: int | None, on_device: bool) -> Any:
+        told["encoder"] = (encoder, device, on_device)
         return truly(*arguments)
 
     truly = plans.choose_encoding
@@ -51,7 +51,7 @@ def test_the_one_gpu_that_computes_is_asked(
     )
     settings = Settings(device=asked, decoder="nvdec", encoder="nvenc")
     plan = plan_film(film.path, None, settings, stand_in)
-    assert told == {"decoder": ("nvdec", gpu), "encoder": ("nvenc", gpu)}
+    assert told == {"decoder": ("nvdec", gpu), "encoder": ("nvenc", gpu, gpu is not None)}
     assert plan.decoder.name == "software"
     assert plan.notes == ("a word about the decoder",)
 

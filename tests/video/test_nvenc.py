@@ -167,9 +167,16 @@ def test_ten_bits_are_kept(info: VideoInfo, trial: Callable[..., list[Encoding]]
 
 
 def test_crf_becomes_cq_and_the_best_level_is_not_automatic() -> None:
-    assert nvenc_options(20.5, None, None) == {"preset": "p5", "tune": "hq", "rc": "vbr", "cq": "20.5", "b": "0"}
+    assert nvenc_options(20.5, None, None) == {
+        "preset": "p5",
+        "tune": "hq",
+        "rc": "vbr",
+        "cq": "20.5",
+        "b": "0",
+        "surfaces": "16",
+    }
     assert nvenc_options(0, "p7", 3) == {
-        "preset": "p7", "tune": "hq", "rc": "vbr", "cq": "1", "b": "0", "gpu": "3"
+        "preset": "p7", "tune": "hq", "rc": "vbr", "cq": "1", "b": "0", "surfaces": "16", "gpu": "3"
     }  # fmt: skip
 
 

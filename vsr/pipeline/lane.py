@@ -29,8 +29,10 @@ from vsr.pipeline.prefetch import Prefetch
 from vsr.pipeline.reuse import Outcome, Task
 from vsr.pipeline.ring import Ring, Slot, Waitable
 from vsr.pipeline.streams import CudaStreams, Streams
-from vsr.pixels import codes_to_frame, tensor_to_codes
+from vsr.pipeline.surfaces import Surfaces
+from vsr.pixels import codes_to_frame, tensor_to_codes, wrap_surface
 from vsr.planar import PlaneCodes, Planes
+from vsr.video.nvenc import MAX_HELD
 from vsr.video.reader import Picture
 
 __all__ = ["Flight", "Lane", "fly"]
@@ -61,6 +63,9 @@ class Lane:
         self.repairer = upscaler.split(1)[0]  # used by the thread that lands, while this one launches
         self._incoming = Ring(INCOMING_SLOTS, self.streams.allocate, upscaler.check_stop)
         self._outgoing = Ring(FLIGHTS_PER_DEVICE, self.streams.allocate, upscaler.check_stop)
+        # Where NVENC encodes, pictures stay on the device: in its hands, in those of the river, and the one before.
+        num_surfaces = MAX_HELD + (FLIGHTS_PER_DEVICE + 3) * plan.batch + 1
+        self.surfaces = Surfaces(num_surfaces, _allocate_surface) if plan.output.encoding.on_device else None
 
     def launch(self, group: list[Picture]) -> Flight:
         """Queue everything that is to be done for pictures of one layout.
@@ -77,9 +82,12 @@ class Lane:
             with self.streams.computing():
                 is_there.wait()
                 broken_B = torch.zeros(len(group), dtype=torch.bool, device=self.streams.device)
-                codes = self._make_codes(source_BCHW, broken_B)
+                codes = self.make_codes(source_BCHW, self._upscaler, broken_B)
+                if self.surfaces is not None:
+                    codes = [[self.surfaces.fill(components)] for components in codes]
                 is_computed = self.streams.mark()
-            tensors = [*(plane for planes in codes for plane in planes), broken_B]
+            stays = self.surfaces is not None
+            tensors = [broken_B] if stays else [*(plane for planes in codes for plane in planes), broken_B]
             slot = self._outgoing.take(sum(_round_up(_num_bytes(tensor)) for tensor in tensors))
             with self.streams.copying_out():
                 is_computed.wait()
@@ -89,7 +97,7 @@ class Lane:
                 is_back = self.streams.mark()
         num_planes = len(codes[0])
         frames = [views[start : start + num_planes] for start in range(0, len(views) - 1, num_planes)]
-        return Flight(self, group, slot, frames, views[-1], is_back, source_BCHW, tensors)
+        return Flight(self, group, slot, codes if stays else frames, views[-1], is_back, source_BCHW, tensors)
 
     @property
     def tile(self) -> int | None:
@@ -106,17 +114,24 @@ class Lane:
         slot.release(after=self.streams.mark())
         return samples
 
-    def _make_codes(self, source_BCHW: Tensor, broken_B: Tensor) -> Sequence[Sequence[Tensor]]:
-        """For each frame the codes of its components, on the device."""
+    def make_codes(
+        self, source_BCHW: Tensor, upscaler: Upscaler, broken_B: Tensor | None = None
+    ) -> Sequence[Sequence[Tensor]]:
+        """For each frame the codes of its components, on the device.
+
+        Args:
+            upscaler: the lane's, or a sibling.
+            broken_B: as `Upscaler.fill` takes it.
+        """
         encoding = self.plan.output.encoding
         height, width = encoding.height, encoding.width
-        is_resampled = self._upscaler.output_size(*source_BCHW.shape[-2:]) != (height, width)
-        codes = choose_codes(self._upscaler, encoding)
+        is_resampled = upscaler.output_size(*source_BCHW.shape[-2:]) != (height, width)
+        codes = choose_codes(upscaler, encoding)
         if codes is not None and not is_resampled:
             planes = [_empty_planes(codes, height, width, source_BCHW.device) for _ in source_BCHW]
-            self._upscaler.fill(source_BCHW, codes, planes, broken=broken_B)
+            upscaler.fill(source_BCHW, codes, planes, broken=broken_B)
             return planes
-        frames_BCHW = self._upscaler(source_BCHW, broken=broken_B)
+        frames_BCHW = upscaler(source_BCHW, broken=broken_B)
         if is_resampled:
             self.tally.sizes_resampled.add((source_BCHW.shape[-1], source_BCHW.shape[-2]))
             frames_BCHW = resample(frames_BCHW, height, width).clamp_(0, 1)
@@ -129,7 +144,7 @@ class Flight:
 
     Attributes:
         slot: the host's memory that `frames` (for each frame the codes of its components) and `broken` (B bool: a frame
-            holds NaN or Inf) are views of.
+            holds NaN or Inf) are views of. Where NVENC encodes, `frames` has the one surface of each instead.
         is_back: passed when all of that has been copied.
         source: the pictures that went in, B,3,H,W on the device.
         kept: what is copied back, on the device.
@@ -138,7 +153,7 @@ class Flight:
     lane: Lane
     group: list[Picture]
     slot: Slot
-    frames: list[list[Tensor]]
+    frames: Sequence[Sequence[Tensor]]
     broken: Tensor
     is_back: Waitable
     source: Tensor
@@ -162,12 +177,24 @@ class Flight:
 
     def _make_frame(self, number: int) -> Any:
         encoding = self.lane.plan.output.encoding
+        if self.lane.surfaces is not None:
+            return self._wrap(self.frames[number][0], number, self.lane.surfaces)
         if not bool(self.broken[number]):
             return codes_to_frame(self.frames[number], encoding.pix_fmt, encoding.colors)
         size = (encoding.height, encoding.width)
         source_BCHW = self.source[number : number + 1]
         (frame,) = upscale_group(source_BCHW, self.lane.repairer, encoding, size, self.lane.tally)
         return frame
+
+    def _wrap(self, surface: Tensor, number: int, surfaces: Surfaces) -> Any:
+        encoding = self.lane.plan.output.encoding
+        if bool(self.broken[number]):
+            with self.lane.streams.computing():
+                (components,) = self.lane.make_codes(self.source[number : number + 1], self.lane.repairer)
+                surfaces.refill(surface, components)
+                is_repaired = self.lane.streams.mark()
+            is_repaired.synchronize()
+        return wrap_surface(surface, encoding.pix_fmt, encoding.colors)
 
 
 @contextmanager
@@ -206,6 +233,11 @@ def _land(group: list[Task], flight: Flight | None) -> list[Outcome]:
 def _needs_work(task: Task) -> bool:
     """Whether its frame is computed here: whole also where patches would do, since one shape suits a GPU best."""
     return task.patches is None or len(task.patches) > 0
+
+
+def _allocate_surface(luma: Tensor) -> Tensor:
+    height, width = luma.shape
+    return torch.empty((height * 3 // 2, width), dtype=luma.dtype, device=luma.device)
 
 
 def _empty_planes(codes: PlaneCodes, height: int, width: int, device: torch.device) -> Planes:

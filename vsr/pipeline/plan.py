@@ -82,8 +82,9 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
     decoder = choose_decoder(info, settings.decoder, gpu)
     height, width = upscaler.output_size(info.height, info.width)
     encoding = choose_encoding(
-        info, width, height, settings.codec, settings.crf, settings.encoder_preset, encoder=settings.encoder, device=gpu
-    )
+        info, width, height, settings.codec, settings.crf, settings.encoder_preset,
+        encoder=settings.encoder, device=gpu, on_device=gpu is not None,
+    )  # fmt: skip
     path = _name_output(info, output, settings, upscaler.scale)
     check_output(path, source, settings.overwrite)
     streams = plan_streams(info, suffix_of(path), settings.drop, encoding.coding)

@@ -18,6 +18,8 @@ PRESETS = {
     "medium": "p5", "slow": "p6", "slower": "p7", "veryslow": "p7", "placebo": "p7",
 }  # fmt: skip
 DEFAULT_PRESET = "p5"
+# Frames that the encoder may hold: whoever gives it frames from a ring needs more than this.
+MAX_HELD = 16
 
 
 def find_obstacle(codec: str, pix_fmt: str, width: int, height: int) -> str | None:
@@ -49,6 +51,7 @@ def nvenc_options(crf: float, preset: str | None, device: int | None) -> dict[st
         device: ordinal of the GPU; None: the one where the frames lie, or the first.
     """
     options = {"preset": preset or DEFAULT_PRESET, "tune": "hq", "rc": "vbr", "cq": f"{max(1.0, crf):g}", "b": "0"}
+    options["surfaces"] = str(MAX_HELD)
     return options if device is None else options | {"gpu": str(device)}
 
 
