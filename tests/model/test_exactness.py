@@ -111,6 +111,14 @@ def test_each_size_is_compared_once_and_the_frame_too() -> None:
     assert module.sizes[3:] == [(90, 120), (64, 64)]
 
 
+def test_large_frames_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vsr.model.exactness.MAX_KEPT_BYTES", 0)
+    check, upscaler = WindowCheck(CODES), make_compact()
+    other = Tile(Span(0, 70, 0, 40), Span(32, 96, 50, 80))
+    assert [check.is_exact(window, 120, 160, upscaler) for window in (WINDOW, other)] == [True, True]
+    assert check._whole is None
+
+
 def test_another_number_of_threads_is_another_question() -> None:
     module = Counting(is_sly=False)
     upscaler, check = make_upscaler(module, 0, tile="off"), WindowCheck(None)

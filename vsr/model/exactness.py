@@ -23,6 +23,9 @@ from vsr.planar import PlaneCodes
 
 __all__ = ["WindowCheck"]
 
+# Values of a whole frame are kept for the next size of window; larger ones are made anew.
+MAX_KEPT_BYTES = 64 << 20
+
 
 class WindowCheck:
     """Remembers what it found, for all threads of a run. The first question costs a whole frame and a window, each
@@ -77,6 +80,8 @@ class WindowCheck:
         found = part_BCHW[
             ..., top * scale : (row_stop - rows.start) * scale, left * scale : (col_stop - cols.start) * scale
         ]
+        if whole_BCHW.nbytes > MAX_KEPT_BYTES:
+            self._whole = None
         return torch.equal(wanted, found)
 
 
