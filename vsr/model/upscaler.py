@@ -198,7 +198,7 @@ class Upscaler:
     def fill(
         self, frames_BCHW: Tensor, codes: PlaneCodes, planes: Sequence[Planes], *, broken: Tensor | None = None
     ) -> None:
-        """Upscale a batch of frames straight to Y'CbCr planes: what `__call__` and the matrix would give, in a tenth of
+        """Upscale a batch of frames straight to Y'CbCr planes: what `__call__` and the matrix would give, in a third of
         the time that those would take besides the network.
 
         Colours outside of the RGB cube, which `__call__` clips, are kept as far as the codes reach.
