@@ -23,15 +23,18 @@ ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "settings": {"errors"},
     "progress": GROUND,
+    "places": set(),
+    "lock": GROUND,
     "video": GROUND,
-    "model": GROUND | {"planar", "__init__"},  # its version
+    "model": GROUND | {"planar", "places", "__init__"},  # its version
     "metrics": GROUND,
     "chroma": GROUND,
     "planar": GROUND,
     "codes": GROUND | {"video", "chroma"},
     "pixels": GROUND | {"video", "chroma", "planar", "codes"},
     "stills": GROUND | {"video", "pixels"},
-    "pipeline": GROUND | {"progress", "video", "model", "planar", "pixels", "stills", "metrics"},
+    "pipeline": GROUND
+    | {"progress", "places", "lock", "video", "model", "planar", "pixels", "stills", "metrics", "__init__"},
     "api": GROUND | {"progress", "model", "pipeline", "stills"},
     "bench": GROUND | {"video", "model", "pixels", "metrics", "pipeline", "api", "__init__"},  # its version
     "jobs": GROUND | {"progress", "video", "pipeline", "api"},

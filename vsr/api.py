@@ -15,6 +15,7 @@ from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import plan_film
 from vsr.pipeline.report import Report, peak_memory
 from vsr.pipeline.run import upscale_film
+from vsr.pipeline.segments import Preview
 from vsr.pipeline.stills import output_path_for, upscale_still
 from vsr.progress import Progress
 from vsr.settings import Settings
@@ -34,6 +35,8 @@ def upscale(
     upscaler: Upscaler | None = None,
     progress: Progress | None = None,
     cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
+    preview: Preview | None = None,
     **options: Any,
 ) -> Report:
     """Upscale one film or one still picture.
@@ -47,15 +50,17 @@ def upscale(
             made with the same `cancel`.
         progress: hears about every frame.
         cancel: set it from another thread to stop.
+        pause: set it from another thread to stop when the group of pictures at hand is finished.
+        preview: sees some of the pictures while a film is made.
         options: fields of `Settings`: scale, model, device, precision, engine, decoder, encoder, reuse, tile, batch,
-            codec, crf, encoder_preset, start, duration, overwrite, allow_corrupt, drop.
+            codec, crf, encoder_preset, start, duration, overwrite, fresh, allow_corrupt, drop.
 
     Returns:
         What was done. `Report.damaged` says that the source was broken and pictures may be missing.
 
     Raises:
         VsrError: see `vsr.errors`; nothing is left under the output's name.
-        Interrupted: `cancel` was set or Ctrl-C pressed.
+        Interrupted: `cancel` or `pause` was set, or Ctrl-C pressed; the same call goes on where a film stopped.
     """
     if settings is None:
         settings = Settings.from_options(preset, **options)
@@ -68,7 +73,8 @@ def upscale(
     source, target = Path(input), Path(output) if output is not None else None
     if is_still(source):
         return upscale_image(source, target, settings, upscaler)
-    return upscale_film(plan_film(source, target, settings, upscaler), upscaler, cancel=cancel, progress=progress)
+    plan = plan_film(source, target, settings, upscaler)
+    return upscale_film(plan, upscaler, cancel=cancel, pause=pause, progress=progress, preview=preview)
 
 
 def make_upscaler(

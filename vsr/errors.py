@@ -6,7 +6,8 @@
     ├── SourceError                 the input cannot be read: missing, not a film, broken, no video
     ├── OutputError                 the output cannot be written: exists, read-only folder, full disk
     │   ├── UnsupportedStreamError  the chosen container or codec cannot hold something of the source
-    │   └── VerificationError       what was written is not what was meant to be written
+    │   ├── VerificationError       what was written is not what was meant to be written
+    │   └── LockedError             another process works on the same output
     ├── ModelError                  a network cannot be had or used
     │   ├── WeightsError            a weights file is broken, hostile or of an unknown network
     │   └── DownloadError           weights could not be fetched whole and correct
@@ -28,6 +29,7 @@ __all__ = [
     "DeviceError",
     "DownloadError",
     "Interrupted",
+    "LockedError",
     "ModelError",
     "OutputError",
     "ProcessingError",
@@ -82,6 +84,10 @@ class UnsupportedStreamError(OutputError):
 
 
 class VerificationError(OutputError):
+    pass
+
+
+class LockedError(OutputError):
     pass
 
 

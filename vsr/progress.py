@@ -18,8 +18,8 @@ def printable(text: str) -> str:
 class Progress(Protocol):
     """Hears about the work under way; called by one thread."""
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
-        """A task of `total` units begins (None: nobody knows how many)."""
+    def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
+        """A task of `total` units begins (None: nobody knows how many), `done` of which an earlier run has done."""
 
     def advance(self, amount: int, note: str = "") -> None:
         """`amount` more units are done; `note` is shown beside the bar."""
@@ -45,7 +45,7 @@ def show_download(progress: Progress, name: str) -> Callable[[int, int], None]:
 class SilentProgress:
     """Says nothing."""
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
+    def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         pass
 
     def advance(self, amount: int, note: str = "") -> None:
@@ -69,14 +69,15 @@ class ScreenProgress:
     ) -> None:
         self.finish()
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
+    def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         from tqdm import tqdm
 
         self.finish()
         is_bytes = unit == "B"
         self._bar = tqdm(
-            total=total, desc=printable(title), unit=unit if is_bytes else f" {unit}", unit_scale=is_bytes,
-            dynamic_ncols=True, disable=not sys.stderr.isatty(), file=sys.stderr, smoothing=0.1, mininterval=0.2,
+            total=total, initial=done, desc=printable(title), unit=unit if is_bytes else f" {unit}",
+            unit_scale=is_bytes, dynamic_ncols=True, disable=not sys.stderr.isatty(), file=sys.stderr, smoothing=0.1,
+            mininterval=0.2,
         )  # fmt: skip
 
     def advance(self, amount: int, note: str = "") -> None:

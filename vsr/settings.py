@@ -81,6 +81,7 @@ class Settings:
         encoder_preset: the encoder's own speed name; None: the codec's default.
         start, duration: the part to work on, in seconds from the film's beginning; None: all.
         overwrite: replace an existing output.
+        fresh: begin anew, also where an earlier run has left unfinished work.
         allow_corrupt: a damaged source is no failure (what is decodable is upscaled either way).
         drop: streams that may be left out: stream numbers, or "audio", "subtitle", "data", "attachment", "cover".
     """
@@ -101,6 +102,7 @@ class Settings:
     start: Fraction | None = None
     duration: Fraction | None = None
     overwrite: bool = False
+    fresh: bool = False
     allow_corrupt: bool = False
     drop: tuple[str, ...] = field(default=())
 

@@ -189,7 +189,7 @@ class At(SilentProgress):
     def __init__(self, step: int, action: Callable[[], None]) -> None:
         self.left, self.action, self.unit = step, action, ""
 
-    def start(self, title: str, total: int | None, unit: str) -> None:
+    def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         self.unit = unit
 
     def advance(self, amount: int, note: str = "") -> None:

@@ -290,7 +290,7 @@ def test_a_training_shows_the_download(published: tuple[bytes, list[str]], tmp_p
     titles, amounts = [], []
 
     class Ear(SilentProgress):
-        def start(self, title: str, total: int | None, unit: str) -> None:
+        def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
             titles.append((title, total, unit))
 
         def advance(self, amount: int, note: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +14,9 @@ from vsr.video.containers import StreamPlan, plan_streams
 from vsr.video.encoding import Encoding, choose_encoding
 from vsr.video.probe import VideoInfo, probe
 from vsr.video.reader import Damage, Picture, Reader, Window
+from vsr.video.segment_encoder import encode_film
+from vsr.video.segment_file import SegmentFile
+from vsr.video.segments import SegmentGrid
 from vsr.video.writer import OutputPlan, Writer, minimal_step
 
 FAST = {"h264": "ultrafast", "hevc": "ultrafast", "av1": "12"}
@@ -60,15 +63,25 @@ def upscale_plainly(tmp_path: Path) -> Callable[..., Run]:
         plan = OutputPlan(path, plans, encoding, Window.of(info, start, duration), overwrite)
         reader = Reader(info, plan.window, minimal_step(path, info.time_base))
         times = []
-        with Writer(info, plan) as writer:
+
+        def pictures() -> Iterator[Picture]:
             for picture in reader.pictures():
                 times.append(picture.time)
                 picture = picture if change is None else change(picture)
-                writer.write(replace(picture, frame=_resize(picture.frame, encoding)))
+                yield replace(picture, frame=_resize(picture.frame, encoding))
+
+        with Writer(info, plan) as writer:
+            writer.join(code(info, plan, pictures(), tmp_path / "segments"))
             writer.finish()
         return Run(path, info, encoding, plans, writer, reader.damage, times)
 
     return run
+
+
+def code(info: VideoInfo, plan: OutputPlan, pictures: Iterable[Picture], folder: Path) -> list[SegmentFile]:
+    """The pictures as segments in `folder`, which is made, and is left there."""
+    folder.mkdir(exist_ok=True)
+    return encode_film(pictures, SegmentGrid.of(info, plan.window), plan.encoding, folder, plan.path)
 
 
 def _resize(frame: Any, encoding: Encoding) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from vsr.video.pixel_format import describe_format, resolve_tags
 from vsr.video.planes import download, view_samples
 from vsr.video.probe import probe
 from vsr.video.reader import Picture, Reader, Window
+from vsr.video.segment_encoder import encode_film
+from vsr.video.segments import SegmentGrid
 from vsr.video.writer import OutputPlan, Writer
 
 # Every NVDEC and NVENC takes this size.
@@ -129,11 +131,16 @@ def test_nvenc_writes_what_can_be_read(codec: str, on_device: bool, make_film: M
     path = film.path.with_name("out.mkv")
     plan = OutputPlan(path, plan_streams(info, ".mkv"), encoding, Window())
     ring = [torch.empty((SIZE[1] * 3 // 2, SIZE[0]), dtype=torch.uint8, device="cuda") for _ in range(32)]
-    with Writer(info, plan) as writer:
+
+    def pictures() -> Iterator[Picture]:
         for index, picture in enumerate(Reader(info).pictures()):
             frame = picture.frame
             made = to_cuda_frame(frame, ring, index) if on_device else frame.reformat(format=encoding.pix_fmt)
-            writer.write(replace(picture, frame=made))
+            yield replace(picture, frame=made)
+
+    segments = encode_film(pictures(), SegmentGrid.of(info, Window()), encoding, film.path.parent, path)
+    with Writer(info, plan) as writer:
+        writer.join(segments)
         writer.finish()  # reads back: every frame, every time stamp, every packet of the sound
     _, source = read(film.path, "software")
     _, written = read(path, "software")

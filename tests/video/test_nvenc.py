@@ -13,13 +13,15 @@ import pytest
 import films
 from vsr.errors import DeviceError, SettingsError, UnsupportedStreamError
 from vsr.video import encoding as encodings
-from vsr.video import writer as writers
+from vsr.video import segment_encoder
 from vsr.video.containers import plan_streams
-from vsr.video.encoding import Encoding, choose_encoding, configure_stream
+from vsr.video.encoding import Encoding, choose_encoding, configure_context
 from vsr.video.hdr import HdrMetadata
 from vsr.video.nvenc import ENCODERS, PRESETS, find_obstacle, nvenc_options, nvenc_preset
 from vsr.video.probe import VideoInfo, probe
 from vsr.video.reader import Reader, Window
+from vsr.video.segment_encoder import encode_film
+from vsr.video.segments import SegmentGrid
 from vsr.video.writer import OutputPlan, Writer
 
 NO_LIGHT_LEVELS = HdrMetadata(None, None, None, None)
@@ -205,7 +207,7 @@ def test_ffmpeg_takes_the_options(codec: str, worst: int, preset: str, info: Vid
 def test_a_stream_on_the_gpu_waits_for_its_first_frame(
     info: VideoInfo, monkeypatch: pytest.MonkeyPatch, trial: Callable[..., list[Encoding]]
 ) -> None:
-    """The header can only be written once a frame has brought the GPU's context; all packets are there all the same."""
+    """An encoder of frames on the GPU is opened by the first of them; the film's header does not wait for that."""
     trial()
     on_device = choose_encoding(info, 64, 48, "h264", encoder="nvenc", device=0, on_device=True)
     assert on_device.on_device
@@ -213,20 +215,21 @@ def test_a_stream_on_the_gpu_waits_for_its_first_frame(
 
     opened: list[str] = []
 
-    def configure(stream: Any, encoding: Encoding) -> None:
-        configure_stream(stream, encoding)
-        opened.append(stream.pix_fmt)
-        stream.pix_fmt = "yuv420p"  # the stand-in takes frames of system memory
+    def configure(context: Any, encoding: Encoding) -> None:
+        configure_context(context, encoding)
+        opened.append(context.pix_fmt)
+        context.pix_fmt = "yuv420p"  # the stand-in takes frames of system memory
 
-    monkeypatch.setattr(writers, "configure_stream", configure)
+    monkeypatch.setattr(segment_encoder, "configure_context", configure)
     files = []
     for waits in (False, True):
         encoding = replace(choose_encoding(info, 64, 48, "h264"), on_device=waits)
         path = info.path.with_name(f"out_{waits}.mp4")
         plan = OutputPlan(path, plan_streams(info, ".mp4"), encoding, Window())
+        grid = SegmentGrid.of(info, Window())
+        segments = encode_film(Reader(info).pictures(), grid, encoding, info.path.parent, path)
         with Writer(info, plan) as writer:
-            for picture in Reader(info).pictures():
-                writer.write(picture)
+            writer.join(segments)
             writer.finish()
         with av.open(str(path)) as container:
             packets = [(p.stream.type, p.pts, p.dts, bytes(p)) for p in container.demux() if p.size]

@@ -268,5 +268,5 @@ def test_late_streams_are_said(make_film: Make, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("recipe", "count"), [(films.interlaced, 24), (films.plain, 0)])
 def test_interlaced_frames_are_counted(recipe: Callable[..., films.Film], count: int, make_film: Make) -> None:
-    _, reader, _ = read(make_film(recipe, "film.mkv").path)
-    assert reader.num_deinterlaced == count
+    _, _, pictures = read(make_film(recipe, "film.mkv").path)
+    assert sum(picture.was_interlaced for picture in pictures) == count

@@ -19,12 +19,15 @@ import pytest
 from av.sidedata.sidedata import Type as SideDataType
 
 import films
-from vsr.errors import Interrupted, OutputError, VerificationError
+from vsr.errors import Interrupted, OutputError, ProcessingError, VerificationError
 from vsr.video import writer as writer_module
 from vsr.video.encoding import choose_encoding
 from vsr.video.naming import give_name, remove_stale, temporary_name
 from vsr.video.probe import probe, read_display_matrix
 from vsr.video.reader import Picture, Reader, Window
+from vsr.video.segment_encoder import encode_film
+from vsr.video.segment_file import SegmentFile
+from vsr.video.segments import SegmentGrid
 from vsr.video.timing import rescale
 from vsr.video.writer import OutputPlan, Writer, check_output, minimal_step
 
@@ -196,17 +199,21 @@ def plan_for(source: Path, output: Path, overwrite: bool = False) -> tuple[Any, 
 
 
 def others_than(path: Path) -> list[str]:
-    return sorted(file.name for file in path.parent.iterdir() if file != path)
+    return sorted(file.name for file in path.parent.iterdir() if file not in (path, path.parent / "segments"))
 
 
-def test_nothing_has_the_final_name_before_the_end(film: films.Film, tmp_path: Path, upscale_plainly) -> None:
+def test_nothing_has_the_final_name_before_the_end(
+    film: films.Film, monkeypatch: pytest.MonkeyPatch, upscale_plainly
+) -> None:
     seen = []
+    read = writer_module.read_packets
 
-    def look(picture: Picture) -> Picture:
+    def look(path: Path) -> Iterator[Any]:
         seen.append(others_than(film.path))
-        return picture
+        return read(path)
 
-    run = upscale_plainly(film.path, change=look)
+    monkeypatch.setattr(writer_module, "read_packets", look)
+    run = upscale_plainly(film.path)
     (names,) = {tuple(names) for names in seen}
     assert [Path(name).suffix for name in names] == [".part"]
     assert names[0].startswith(f"{run.path.name}.")
@@ -214,7 +221,7 @@ def test_nothing_has_the_final_name_before_the_end(film: films.Film, tmp_path: P
 
 
 @pytest.mark.parametrize("at", [0, 5, 23])
-def test_an_error_while_writing_leaves_nothing(at: int, film: films.Film, upscale_plainly) -> None:
+def test_an_error_while_writing_leaves_nothing(at: int, film: films.Film, tmp_path: Path, upscale_plainly) -> None:
     def fail(picture: Picture) -> Picture:
         if picture.pts == at * 512:
             raise KeyboardInterrupt
@@ -223,6 +230,7 @@ def test_an_error_while_writing_leaves_nothing(at: int, film: films.Film, upscal
     with pytest.raises(KeyboardInterrupt):
         upscale_plainly(film.path, change=fail)
     assert others_than(film.path) == []
+    assert list((tmp_path / "segments").iterdir()) == []
 
 
 def test_a_header_that_cannot_be_written_leaves_nothing(film: films.Film, tmp_path: Path) -> None:
@@ -234,10 +242,19 @@ def test_a_header_that_cannot_be_written_leaves_nothing(film: films.Film, tmp_pa
 
 
 def test_a_frame_that_was_lost_is_found(film: films.Film, monkeypatch: pytest.MonkeyPatch, upscale_plainly) -> None:
-    encode = writer_module.VideoTrack.encode
-    monkeypatch.setattr(writer_module.VideoTrack, "encode", lambda track, frame: encode(track, frame)[:-1])
-    with pytest.raises(VerificationError, match=r"'out\.mp4': 24 frames went in, \d+ are in the file"):
+    mux = Writer._mux
+    monkeypatch.setattr(Writer, "_mux", lambda writer, coded, *times: coded.pts and mux(writer, coded, *times))
+    with pytest.raises(VerificationError, match=r"'out\.mp4': 24 frames went in, 23 are in the file"):
         upscale_plainly(film.path)
+    assert others_than(film.path) == []
+
+
+def test_segments_of_two_encoders_are_not_joined(film: films.Film, tmp_path: Path) -> None:
+    info, plan = plan_for(film.path, tmp_path / "out.mp4")
+    other = choose_encoding(info, 64, 48, "h264", encoder_preset="medium")
+    segments = segments_of(info, replace(plan, encoding=other))
+    with Writer(info, plan) as writer, pytest.raises(ProcessingError, match="coded by another encoder"):
+        writer.join(segments)
     assert others_than(film.path) == []
 
 
@@ -350,22 +367,24 @@ def test_a_name_that_is_too_long_is_refused(film: films.Film, tmp_path: Path) ->
 
 def test_a_request_to_stop_is_heard_at_the_next_picture(film: films.Film, tmp_path: Path) -> None:
     info, plan = plan_for(film.path, tmp_path / "out.mp4")
+    segments = segments_of(info, plan)
     cancel = threading.Event()
     cancel.set()
     with Writer(info, plan, cancel=cancel) as writer, pytest.raises(Interrupted):
-        write_all(info, writer)
+        writer.join(segments)
     assert others_than(film.path) == []
 
 
-@pytest.mark.parametrize("moment", ["drain", "verify"])
+@pytest.mark.parametrize("moment", ["join", "verify"])
 def test_a_request_to_stop_is_heard_at_the_end(
     moment: str, film: films.Film, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info, plan = plan_for(film.path, tmp_path / "out.mp4")
+    segments = segments_of(info, plan)
     cancel = threading.Event()
     with Writer(info, plan, cancel=cancel) as writer:
-        write_all(info, writer)
-        if moment == "drain":
+        writer.join(segments)
+        if moment == "join":
             cancel.set()
         else:
             monkeypatch.setattr(writer_module, "_flush_to_disk", lambda path: cancel.set())
@@ -393,9 +412,11 @@ def test_a_second_ctrl_c_while_cleaning_up_leaves_nothing(step: str, film: films
     assert others_than(film.path) == []
 
 
-def write_all(info: Any, writer: Writer) -> None:
-    for picture in Reader(info, Window()).pictures():
-        writer.write(picture)
+def segments_of(info: Any, plan: OutputPlan) -> list[SegmentFile]:
+    folder = plan.path.parent / "segments"
+    folder.mkdir()
+    pictures = Reader(info, Window()).pictures()
+    return encode_film(pictures, SegmentGrid.of(info, plan.window), plan.encoding, folder, plan.path)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ from vsr.pipeline.plan import FilmPlan, plan_film
 from vsr.pixels import tensor_to_frames
 from vsr.settings import Settings
 from vsr.video.reader import Picture, Reader
+from vsr.video.segment_encoder import encode_film
+from vsr.video.segments import SegmentGrid
 from vsr.video.writer import Writer
 
 __all__ = ["Stages", "measure_stages"]
@@ -70,9 +73,10 @@ def measure_stages(clip: Path, settings: Settings, upscaler: Upscaler, folder: P
             tensor_to_frames(tensor, encoding.pix_fmt, encoding.colors)
 
     def encode() -> None:
-        with Writer(plan.info, plan.output) as writer:
-            for picture, frame in zip(pictures, cycle(finished)):
-                writer.write(replace(picture, frame=frame))
+        made = (replace(picture, frame=frame) for picture, frame in zip(pictures, cycle(finished)))
+        grid = SegmentGrid.of(plan.info, plan.output.window)
+        with TemporaryDirectory(dir=folder) as place, Writer(plan.info, plan.output) as writer:
+            writer.join(encode_film(made, grid, encoding, Path(place), plan.output.path))
             writer.finish()
 
     works: dict[str, Callable[[], None]] = {

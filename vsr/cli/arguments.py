@@ -30,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands, shared)
     _add_export(commands, shared)
     _add_bench(commands, shared)
+    _add_jobs(commands, shared)
     doctor = commands.add_parser("doctor", parents=[shared], help="what this machine can do, and what is missing")
     doctor.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -49,6 +50,9 @@ def _add_upscale(
     parser.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost")
     _add_settings(parser)
     parser.add_argument("--overwrite", action="store_true", default=None, help="replace an existing output")
+    parser.add_argument(
+        "--fresh", action="store_true", default=None, help="begin anew, also where an earlier run was broken off"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per output")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
 
@@ -246,6 +250,24 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser], sh
     parser.add_argument("--crf", type=float, metavar="N", help="quality of both encoders")
     parser.add_argument("--encoder-preset", metavar="NAME", help="speed of both encoders, e.g. veryfast, medium")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "jobs",
+        parents=[shared],
+        help="films that were broken off: list, clean",
+        description="Films that were broken off, each with a folder of finished segments beside its output. The same"
+        " `vsr upscale` goes on with one; `clean` throws what was done of it away.",
+    )
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    for name, text in (("list", "what is unfinished (the default)"), ("clean", "remove what is unfinished")):
+        action = actions.add_parser(name, parents=[shared], help=text)
+        action.add_argument(
+            "folders", nargs="*", metavar="DIR", help="look there (default: all that this user began on this machine)"
+        )
+        action.add_argument("--json", action="store_true", help="print one JSON object per film")
+    parser.set_defaults(action="list", folders=[], json=False)
 
 
 def _word_or_count(text: str) -> str | int:

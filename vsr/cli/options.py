@@ -10,7 +10,7 @@ __all__ = ["read_settings"]
 
 _KEYS = (
     "scale", "model", "device", "precision", "engine", "decoder", "encoder", "reuse", "tile", "batch", "codec", "crf",
-    "encoder_preset", "start", "duration", "overwrite", "drop", "allow_corrupt",
+    "encoder_preset", "start", "duration", "overwrite", "fresh", "drop", "allow_corrupt",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsr.cli import report_error
-from vsr.cli.jobs import list_jobs
+from vsr.cli.inputs import list_jobs
 from vsr.cli.options import read_settings
 from vsr.errors import VsrError
 from vsr.progress import printable

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from vsr.cli import report_error
-from vsr.cli.jobs import check_twins, list_jobs, make_folder
+from vsr.cli.inputs import check_twins, list_jobs, make_folder
 from vsr.cli.options import read_settings
 from vsr.errors import Interrupted
 from vsr.progress import Progress, ScreenProgress, SilentProgress, printable, show_download

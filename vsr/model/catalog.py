@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vsr import places
 from vsr.errors import DownloadError, ModelError, WeightsError
 from vsr.model.download import Progress, Refused, download_file, find_fault
 
@@ -248,7 +249,7 @@ def resolve(name_or_path: str | os.PathLike[str], scale: float | None = None) ->
     for entry in _ENTRIES:
         if entry.name == name_or_path:
             return _choose_sister(entry, scale), None
-    path = _expand(name_or_path)
+    path = places.expand(name_or_path)
     if path.is_file():
         return None, path
     has_folder = path.name != name_or_path
@@ -275,25 +276,12 @@ def _choose_sister(entry: Entry, scale: float | None) -> Entry:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: VSR_CACHE if set, else the user's cache folder of the platform and vsr/models in it."""
-    if own := os.environ.get("VSR_CACHE"):
-        return _expand(own) / "models"
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA") or "~/AppData/Local"
-    elif sys.platform == "darwin":
-        root = "~/Library/Caches"
-    else:
-        root = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return _expand(root) / "vsr" / "models"
+    """Where downloads are kept: models in vsr's cache folder."""
+    return places.cache_folder() / "models"
 
 
 def _model_folders() -> list[Path]:
-    return [_expand(part) for part in os.environ.get("VSR_MODELS", "").split(os.pathsep) if part]
-
-
-def _expand(path: str) -> Path:
-    """The path with its leading ~ or ~user replaced; as it is where there is no such user (pathlib would raise)."""
-    return Path(os.path.expanduser(path))
+    return [places.expand(part) for part in os.environ.get("VSR_MODELS", "").split(os.pathsep) if part]
 
 
 def locate(entry: Entry) -> Path | None:

@@ -37,6 +37,8 @@ class FilmPlan:
         batch: frames per network call.
         notes: what the user should know beforehand, each a sentence.
         reuse: what is the same as in the frame before is not computed again.
+        tile: as in `Settings`.
+        fresh: what an earlier run has done of the film is thrown away.
     """
 
     info: VideoInfo
@@ -45,6 +47,8 @@ class FilmPlan:
     batch: int
     notes: tuple[str, ...]
     reuse: bool = True
+    tile: str | int = "auto"
+    fresh: bool = False
 
     @property
     def num_frames(self) -> int | None:
@@ -100,7 +104,7 @@ def plan_film(source: Path, output: Path | None, settings: Settings, upscaler: U
         notes.append(f"only {free / 1e6:.0f} MB are free on the disk of {path.name!r}, less than the source takes")
     plan = OutputPlan(path, streams, encoding, window, settings.overwrite)
     batch = _choose_batch(settings, info, upscaler)
-    return FilmPlan(info, plan, decoder, batch, tuple(notes), settings.reuse)
+    return FilmPlan(info, plan, decoder, batch, tuple(notes), settings.reuse, settings.tile, settings.fresh)
 
 
 def _find_gpu(settings: Settings, upscaler: Upscaler) -> int | None:

@@ -21,6 +21,7 @@ class Report:
         frames_in, frames_out: pictures decoded and pictures found in the verified file; an image counts one.
         seconds: wall-clock time of the whole run, `fps` frames_out over it.
         scale: output size over input size; `size_in`, `size_out` are width and height in pixels.
+        frames_resumed: those of `frames_out` that an earlier run had done; `seconds` and `fps` are without them.
         frames_reused: pictures that were bit for bit the one before and got its frame.
         area_computed: pixels that went through the network over pixels of the film; 1.0 where nothing was reused.
         tile: side of a tile in source pixels, None for whole frames.
@@ -54,6 +55,7 @@ class Report:
     damaged: bool = False
     decoder: str | None = None
     encoder: str | None = None
+    frames_resumed: int = 0
     frames_reused: int = 0
     area_computed: float = 1.0
 

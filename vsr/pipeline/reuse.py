@@ -239,4 +239,4 @@ class Composition:
         self._tally.pixels_seen += task.num_pixels
         self._tally.pixels_computed += num_computed
         self._before = frame
-        return Picture(frame, task.picture.pts, task.picture.duration, task.picture.time_base)
+        return replace(task.picture, frame=frame)

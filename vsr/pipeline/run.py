@@ -1,8 +1,10 @@
-"""A film's journey: decode and compare | compute | compose and encode, then read back, compare, rename.
+"""A film's journey: decode and compare | compute | compose and encode, segment by segment; then all segments are joined
+with the sound, read back, compared, and the file gets its name.
 
 The stages are passive (generators, and a function for the middle one). The `Prefetch` between them hold all the threads
-there are: one that decodes, and as many that compute as `CoreShare` asks for (for GPUs: that launch, and one more that
-lands, see `vsr.pipeline.lane`); encoding is the caller's.
+there are: one that decodes, as many that compute as `CoreShare` asks for (for GPUs: that launch, and one more that
+lands, see `vsr.pipeline.lane`), and two that encode in turns: while one drains the encoder of a finished segment, the
+other is at the next. What is done lies on the disk, so that a run which is broken off is gone on with.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple, replace
 from functools import partial
 from itertools import chain
 
@@ -20,25 +23,24 @@ from vsr.model.upscaler import Upscaler
 from vsr.pipeline.calibration import calibrate_on_film
 from vsr.pipeline.clock import StageClock
 from vsr.pipeline.compute import Tally
+from vsr.pipeline.fingerprint import describe_work
+from vsr.pipeline.gaps import GapReader
+from vsr.pipeline.journal import Entry, Facts
 from vsr.pipeline.lane import Lane, fly
 from vsr.pipeline.plan import FilmPlan
 from vsr.pipeline.prefetch import Prefetch
 from vsr.pipeline.report import Report, peak_memory
-from vsr.pipeline.reuse import (
-    Composition,
-    Outcome,
-    Task,
-    compute_tasks,
-    describe_check,
-    find_tasks,
-    group_tasks,
-    make_check,
-)
+from vsr.pipeline.reuse import Outcome, Task, compute_tasks, describe_check, find_tasks, group_tasks, make_check
+from vsr.pipeline.segments import Composer, Orders, Preview, check_chain, finish_segment
+from vsr.pipeline.work_folder import WorkFolder
 from vsr.pipeline.workers import CoreShare, keep_thread_setting, list_ways
 from vsr.progress import Progress, SilentProgress
-from vsr.video.reader import Picture, Reader
+from vsr.video.damage import Damage
+from vsr.video.landmarks import Landmarks
+from vsr.video.segment_encoder import encode_segments
+from vsr.video.segments import SegmentGrid
 from vsr.video.truncation import find_truncation
-from vsr.video.writer import Writer, minimal_step
+from vsr.video.writer import Writer
 
 __all__ = ["upscale_film"]
 
@@ -48,57 +50,155 @@ FINISHED_AHEAD = 2
 
 
 def upscale_film(
-    plan: FilmPlan, upscaler: Upscaler, *, cancel: threading.Event | None = None, progress: Progress | None = None
+    plan: FilmPlan,
+    upscaler: Upscaler,
+    *,
+    cancel: threading.Event | None = None,
+    pause: threading.Event | None = None,
+    progress: Progress | None = None,
+    preview: Preview | None = None,
 ) -> Report:
-    """Do what `plan` says. The output has its name only when it is complete and verified.
+    """Do what `plan` says, or what is left of it. The output has its name only when it is complete and verified.
 
     Args:
         upscaler: made with the same `cancel` event, so that one heavy frame does not hold up an interruption.
         cancel: set it (from a signal handler or another thread) to stop.
+        pause: set it to stop when the group of pictures at hand is finished.
+        preview: sees some of the pictures.
 
     Raises:
-        Interrupted: `cancel` was set or Ctrl-C pressed; nothing is left behind.
+        Interrupted: `cancel` or `pause` was set, or Ctrl-C pressed. What is done lies in the work folder, and the next
+            call goes on with it; there is nothing under the output's name.
+        LockedError: another process works on this film.
         SourceError, OutputError, ProcessingError: what went wrong, with the file and, where there is one, the time.
     """
-    cancel = cancel or threading.Event()
-    progress = progress or SilentProgress()
-    clock, tally, begin = StageClock(), Tally(), time.perf_counter()
-    info, output = plan.info, plan.output
-    reader = Reader(info, output.window, minimal_step(output.path, info.time_base), plan.decoder.make(info))
-    share = CoreShare(list_ways(upscaler, plan.num_groups))
-    upscalers = upscaler.split(share.num_workers)
-    check = make_check(plan, upscaler)
-    composition = Composition(upscaler, plan, tally)
-    num_told, calibrated = len(upscaler.warnings), None
-    progress.start(info.path.name, plan.num_frames, "frames")
+    orders = Orders(cancel or threading.Event(), pause or threading.Event(), progress or SilentProgress(), preview)
+    run = _Run(plan, upscaler, orders)
+    num_told = len(upscaler.warnings)
     try:
-        calibrated = calibrate_on_film(plan, upscaler, cancel)
-        with keep_thread_setting(), Writer(info, output, cancel=cancel) as writer:
-            tasks = clock.watch("decode", find_tasks(_count(reader.pictures(), tally), plan, upscaler))
-            decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
-            with decoded:
-                groups = group_tasks(decoded, plan.batch)
-                with _enlarge(groups, upscalers, share, plan, tally, clock, check) as computed, _halting(upscaler):
-                    for outcome in chain.from_iterable(computed):
-                        if cancel.is_set():
-                            raise Interrupted
-                        with clock.working("encode"):
-                            writer.write(composition.add(outcome))
-                        progress.advance(1, f"{clock.bottleneck} is the slowest stage")
-            if writer.num_frames != tally.num_decoded:
-                raise ProcessingError(
-                    f"{str(info.path)!r}: {tally.num_decoded} frames were decoded, {writer.num_frames} written"
-                )
-            with clock.working("encode"):
-                writer.finish()
+        with WorkFolder(
+            plan.output.path, plan.info.path, describe_work(plan, upscaler), num_frames=plan.num_frames,
+            num_threads=plan.output.encoding.num_threads, fresh=plan.fresh,
+        ) as work:  # fmt: skip
+            orders.progress.start(plan.info.path.name, plan.num_frames, "frames", work.num_resumed)
+            run.make_segments(work)
+            writer = run.join(work)
+            report = run.report(work, writer)
+            work.remove()
+        return report
     except KeyboardInterrupt as exc:
         raise Interrupted from exc
     finally:
         upscaler.halt.clear()
-        progress.finish()
-        film_warnings = [*filter(None, [calibrated]), *upscaler.warnings, *describe_check(check)]
+        orders.progress.finish()
         del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
-    return _report(plan, upscaler, reader, writer, tally, clock, film_warnings, begin)
+
+
+class _Run:
+    """One film, from its gaps to its report."""
+
+    def __init__(self, plan: FilmPlan, upscaler: Upscaler, orders: Orders) -> None:
+        self._plan, self._upscaler, self._orders = plan, upscaler, orders
+        self._clock, self._tally, self._begin = StageClock(), Tally(), time.perf_counter()
+        self._grid = SegmentGrid.of(plan.info, plan.output.window)
+        self._landmarks = Landmarks(self._grid)
+        self._reader = GapReader(plan, self._landmarks)
+        self._check = make_check(plan, upscaler)
+        self._notes: list[str] = []
+
+    def make_segments(self, work: WorkFolder) -> None:
+        """Fill the gaps; each segment is recorded as soon as it is finished."""
+        gaps = work.gaps()
+        if not gaps:
+            return
+        plan, upscaler, orders, clock, tally = self._plan, self._upscaler, self._orders, self._clock, self._tally
+        encoding = replace(plan.output.encoding, num_threads=work.num_threads)
+        self._notes += filter(None, [calibrate_on_film(plan, upscaler, orders.cancel)])
+        share = CoreShare(list_ways(upscaler, plan.num_groups))
+        composer = Composer(self._grid, plan, upscaler, tally, orders)
+        finish = partial(finish_segment, landmarks=self._landmarks, composer=composer, clock=clock)
+        upscalers = upscaler.split(share.num_workers)
+        tasks = clock.watch("decode", find_tasks(self._reader.pictures(gaps), plan, upscaler))
+        decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
+        with keep_thread_setting(), decoded:
+            groups = group_tasks(decoded, plan.batch)
+            with _enlarge(groups, upscalers, share, plan, tally, clock, self._check) as computed:
+                pictures = composer.pictures(chain.from_iterable(computed), clock)
+                full = encode_segments(pictures, self._grid, encoding, work.path, plan.output.path)
+                finished: Prefetch[Entry] = Prefetch(full, 0, "encode", [finish, finish])
+                with finished, _halting(upscaler):
+                    num_noted = len(upscaler.warnings)
+                    for entry in finished:
+                        work.record(replace(entry, notes=tuple(upscaler.warnings[num_noted:])))
+                        num_noted = len(upscaler.warnings)
+                    if orders.pause.is_set() and work.gaps():
+                        raise Interrupted
+        num_written = work.num_frames - work.num_resumed
+        if num_written != self._reader.num_read:
+            raise ProcessingError(
+                f"{str(plan.info.path)!r}: {self._reader.num_read} frames were decoded, {num_written} written"
+            )
+
+    def join(self, work: WorkFolder) -> Writer:
+        """Write the film and verify it; then it has its name."""
+        check_chain(work.entries, str(work.path))
+        with (
+            Writer(self._plan.info, self._plan.output, cancel=self._orders.cancel) as writer,
+            self._clock.working("encode"),
+        ):
+            writer.join([entry.file for entry in work.entries])
+            writer.finish()
+        return writer
+
+    def report(self, work: WorkFolder, writer: Writer) -> Report:
+        """What was done, in this run and in those before it."""
+        plan, upscaler, tally, entries = self._plan, self._upscaler, self._tally, work.entries
+        info, output = plan.info, plan.output
+        facts = _sum_facts(entries)
+        damage = _sum_damage(entries, writer)
+        if output.window.end is None:
+            damage.cut_off = find_truncation(info, writer.copier)
+        decoders = [reader.decoder for reader in self._reader.readers]
+        warnings = [*filter(None, [work.reason and f"begun anew: {work.reason}"])]
+        warnings += [*plan.notes, *damage.describe(), *chain.from_iterable(one.notes for one in decoders), *self._notes]
+        warnings += [*upscaler.warnings, *chain.from_iterable(entry.notes for entry in entries)]
+        warnings += [*describe_check(self._check), *writer.copier.notes()]
+        warnings += [f"the container did not keep {tag}" for tag in writer.lost_tags]
+        if facts.num_interlaced:
+            warnings.append(
+                f"{facts.num_interlaced} interlaced frames were deinterlaced with bwdif, one out for each one in"
+            )
+        size = (output.encoding.width, output.encoding.height)
+        if tally.sizes_resampled:
+            warnings.append(f"the picture size changes within the film: resampled to {size[0]}x{size[1]}")
+        seconds = time.perf_counter() - self._begin
+        return Report(
+            input=str(info.path),
+            output=str(output.path),
+            kind="film",
+            frames_in=work.num_resumed + self._reader.num_read,
+            frames_out=writer.num_frames,
+            seconds=seconds,
+            fps=(writer.num_frames - work.num_resumed) / seconds,
+            model=upscaler.network.name,
+            scale=upscaler.scale,
+            size_in=(info.width, info.height),
+            size_out=size,
+            device=upscaler.placement,
+            precision=upscaler.precision,
+            tile=tally.tile,
+            codec=output.encoding.codec,
+            streams=tuple(stream.describe() for stream in output.streams),
+            stage_seconds=dict(self._clock.seconds),
+            peak_memory_bytes=peak_memory(),
+            warnings=tuple(dict.fromkeys(warnings)),
+            damaged=damage.is_lossy(),
+            decoder=decoders[-1].name if decoders else plan.decoder.name,
+            encoder=output.encoding.encoder,
+            frames_resumed=work.num_resumed,
+            frames_reused=facts.num_reused,
+            area_computed=facts.pixels_computed / max(1, facts.pixels_seen),
+        )
 
 
 def _enlarge(
@@ -120,62 +220,17 @@ def _enlarge(
     return Prefetch(groups, FINISHED_AHEAD, "compute", workers)
 
 
-def _report(
-    plan: FilmPlan,
-    upscaler: Upscaler,
-    reader: Reader,
-    writer: Writer,
-    tally: Tally,
-    clock: StageClock,
-    film_warnings: list[str],
-    begin: float,
-) -> Report:
-    info, output, damage = plan.info, plan.output, reader.damage
+def _sum_facts(entries: Iterable[Entry]) -> Facts:
+    counts = [astuple(entry.facts) for entry in entries]
+    return Facts(*map(sum, zip(*counts, strict=True)))
+
+
+def _sum_damage(entries: Iterable[Entry], writer: Writer) -> Damage:
+    damage = Damage()
+    for entry in entries:
+        damage.add(entry.span.damage)
     damage.read_error = damage.read_error or writer.copier.read_error
-    if output.window.end is None:
-        damage.cut_off = find_truncation(info, writer.copier)
-    warnings = [*plan.notes, *damage.describe(), *reader.decoder.notes, *film_warnings, *writer.copier.notes()]
-    warnings += [f"the container did not keep {tag}" for tag in writer.lost_tags]
-    if reader.num_deinterlaced:
-        warnings.append(
-            f"{reader.num_deinterlaced} interlaced frames were deinterlaced with bwdif, one out for each one in"
-        )
-    size = (output.encoding.width, output.encoding.height)
-    if tally.sizes_resampled:
-        warnings.append(f"the picture size changes within the film: resampled to {size[0]}x{size[1]}")
-    seconds = time.perf_counter() - begin
-    return Report(
-        input=str(info.path),
-        output=str(output.path),
-        kind="film",
-        frames_in=tally.num_decoded,
-        frames_out=writer.num_frames,
-        seconds=seconds,
-        fps=writer.num_frames / seconds,
-        model=upscaler.network.name,
-        scale=upscaler.scale,
-        size_in=(info.width, info.height),
-        size_out=size,
-        device=upscaler.placement,
-        precision=upscaler.precision,
-        tile=tally.tile,
-        codec=output.encoding.codec,
-        streams=tuple(stream.describe() for stream in output.streams),
-        stage_seconds=dict(clock.seconds),
-        peak_memory_bytes=peak_memory(),
-        warnings=tuple(dict.fromkeys(warnings)),
-        damaged=damage.is_lossy(),
-        decoder=reader.decoder.name,
-        encoder=output.encoding.encoder,
-        frames_reused=tally.num_reused,
-        area_computed=tally.pixels_computed / max(1, tally.pixels_seen),
-    )
-
-
-def _count(pictures: Iterable[Picture], tally: Tally) -> Iterator[Picture]:
-    for picture in pictures:
-        tally.num_decoded += 1
-        yield picture
+    return damage
 
 
 @contextmanager

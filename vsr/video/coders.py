@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vsr.errors import SettingsError, UnsupportedStreamError
 from vsr.video.hdr import HdrMetadata
@@ -17,7 +20,9 @@ __all__ = [
     "check_limits",
     "choose_pixel_format",
     "coder_options",
+    "count_threads",
     "private_options",
+    "repeatable_options",
 ]
 
 # SVT-AV1 writes its settings to stderr unless told otherwise; errors still show.
@@ -32,6 +37,9 @@ MIN_SIDE = {"hevc": 16, "av1": 4}
 SVT_MAX_RATE = 240
 # x265's cutree writes past its buffers where the half-size picture is three blocks wide (seen at 33 to 48 pixels).
 X265_CUTREE_MIN_WIDTH = 64
+X264_MAX_THREADS = 128
+# From so many cores on, x265 works on so many frames at a time (its own choice for frames of 1080 lines).
+X265_FRAME_THREADS = ((32, 5), (16, 4), (8, 3), (4, 2))
 FFV1_SLICES_MIN_SIDE = 64  # smaller pictures leave slices empty, which FFV1 refuses
 
 # The names of x264 and x265, which people know, and the number that stands for each in SVT-AV1.
@@ -146,6 +154,46 @@ def private_options(codec: str, hdr: HdrMetadata | None, width: int) -> dict[str
         params = hdr.svtav1_params() if hdr else {}
     name = {"h264": "x264-params", "hevc": "x265-params", "av1": "svtav1-params"}.get(codec)
     return {name: ":".join(f"{key}={value}" for key, value in params.items())} if name and params else {}
+
+
+def count_threads(encoder: str) -> int:
+    """How many frames the encoder works on at a time on this machine: what x264 and x265 would choose themselves; 0
+    for those whose output does not depend on it.
+
+    A film that is begun here and finished elsewhere must be coded with the same number.
+    """
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if encoder == "libx264":
+        return max(1, min(num_cores * 3 // 2, X264_MAX_THREADS))
+    if encoder == "libx265":
+        return next((frames for cores, frames in X265_FRAME_THREADS if num_cores >= cores), 1)
+    return 0
+
+
+def repeatable_options(encoder: str, options: Mapping[str, str], num_threads: int) -> dict[str, str]:
+    """`options` with all that it takes to get the same file of the same pictures again, on any machine.
+
+    Args:
+        num_threads: of `count_threads`, here or where the film was begun.
+    """
+    options = dict(options)
+    if encoder == "libx264":
+        options["threads"] = str(num_threads)
+        if _has_avx512():
+            options["x264-params"] = ":".join(filter(None, [options.get("x264-params"), "asm=AVX2"]))
+    if encoder == "libx265":
+        options["x265-params"] += f":frame-threads={num_threads}"
+    return options
+
+
+@functools.cache
+def _has_avx512() -> bool:
+    """x264's macroblock tree reads past its rows with AVX-512 where the width is no multiple of 128 pixels: the same
+    pictures then give another file now and then (seen with core 165; with AVX2, which is as fast, never)."""
+    try:
+        return " avx512" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
 
 
 def check_limits(codec: str, width: int, height: int) -> None:

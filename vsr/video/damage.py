@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 __all__ = ["Damage"]
 
@@ -23,6 +24,25 @@ class Damage:
     clock_jumps: int = 0
     late_streams: bool = False
     cut_off: str | None = None
+
+    def copy(self) -> Damage:
+        """As it stands now."""
+        return replace(self)
+
+    def since(self, earlier: Damage) -> Damage:
+        """What has been added to an `earlier` copy of this."""
+        added: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            before = getattr(earlier, name)
+            added[name] = value - before if type(value) is int else value if value != before else None
+        added["late_streams"] = self.late_streams and not earlier.late_streams
+        return Damage(**added)
+
+    def add(self, other: Damage) -> None:
+        """Count in what was wrong elsewhere in the film."""
+        for field in fields(self):
+            value, more = getattr(self, field.name), getattr(other, field.name)
+            setattr(self, field.name, value + more if type(value) is int else value or more)
 
     def is_lossy(self) -> bool:
         """True if pictures may be missing or broken (repaired times are not)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Protocol
 
@@ -23,6 +25,31 @@ MAX_DECODER_THREADS = 8
 SEEK_MARGIN = Fraction(3)
 # Frames before a part that the deinterlacer looks back at.
 NUM_LEAD_IN = 2
+
+
+# Contexts of decoders at work.
+_at_work: set[Any] = set()
+
+
+@contextmanager
+def _flushing(context: Any) -> Iterator[None]:
+    """Flushes a decoder at the end of the block: one with frame threads that is dropped half way can hang the process.
+
+    A block that nobody ends is ended when the process exits, and before the interpreter is taken down: from then on a
+    frame thread that asks for Python's lock is gone without a word, and flushing would wait for it for ever.
+    """
+    _at_work.add(context)
+    try:
+        yield
+    finally:
+        _at_work.discard(context)
+        context.flush_buffers()
+
+
+@atexit.register
+def _flush_all() -> None:
+    for context in list(_at_work):
+        context.flush_buffers()
 
 
 class Decoder(Protocol):
@@ -76,13 +103,10 @@ class SoftwareDecoder:
             if begin is not None and enter:
                 entry = begin - NUM_LEAD_IN / (info.frame_rate or Fraction(25))
                 seek(container, stream, entry, SEEK_MARGIN)
-            try:
+            with _flushing(stream.codec_context):
                 for packet in skip_to_key_frame(demux_main(info, container, damage), entry):
                     yield from self._decode(stream, packet, begin, damage)
                 yield from self._decode(stream, None, begin, damage)
-            finally:
-                # A decoder with frame threads that is dropped half way can hang the process at exit.
-                stream.codec_context.flush_buffers()
 
     def _open(self) -> Any:
         return open_film(self._info.path)

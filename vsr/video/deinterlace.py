@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -127,7 +128,7 @@ class _Bwdif:
             if not self._waiting:
                 raise ProcessingError("the deinterlacing filter gave more frames than it got")
             item = self._waiting.popleft()
-            yield Stamped(frame, item.pts, item.duration)
+            yield replace(item, payload=frame)
 
 
 @contextmanager

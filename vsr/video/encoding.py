@@ -18,14 +18,16 @@ from vsr.video.coders import (
     check_limits,
     choose_pixel_format,
     coder_options,
+    count_threads,
     private_options,
+    repeatable_options,
 )
 from vsr.video.color import MATRIX_RGB, RANGE_LIMITED, UNSPECIFIED, ColorTags
 from vsr.video.faults import FFMPEG_ERRORS
 from vsr.video.pixel_format import describe_format
 from vsr.video.probe import VideoInfo
 
-__all__ = ["CODERS", "Encoding", "choose_encoding", "configure_stream", "output_colors"]
+__all__ = ["CODERS", "Encoding", "choose_encoding", "configure_context", "configure_stream", "output_colors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Encoding:
         warnings: what the output cannot keep of the pictures, in words.
         on_device: frames come as CUDA frames and go to NVENC without leaving the GPU; their width and height are even,
             and both planes of each are slices of one buffer of (3H/2, W) samples, out of a fixed set of them.
+        num_threads: frames that the encoder works on at a time, which shapes what it writes; 0 where it does not.
     """
 
     codec: str
@@ -55,6 +58,12 @@ class Encoding:
     options: dict[str, str]
     warnings: tuple[str, ...] = ()
     on_device: bool = False
+    num_threads: int = 0
+
+    @property
+    def encoder_options(self) -> dict[str, str]:
+        """Everything that FFmpeg is told by name."""
+        return repeatable_options(self.encoder, self.options, self.num_threads)
 
 
 def output_colors(info: VideoInfo) -> ColorTags:
@@ -186,18 +195,38 @@ def _make_encoding(
         display_matrix=info.display_matrix,
         options=options,
         warnings=tuple(warnings),
+        num_threads=count_threads(encoder),
     )
+
+
+def configure_context(context: Any, encoding: Encoding) -> None:
+    """Set everything of a fresh PyAV encoder, which then can be opened; its headers lie outside the packets.
+
+    With `encoding.on_device` that must wait for the first frame, which brings the GPU's context.
+    """
+    context.options = encoding.encoder_options
+    context.framerate = encoding.frame_rate
+    context.bit_rate = 0
+    _configure(context, encoding)
+    context.pix_fmt = "cuda" if encoding.on_device else encoding.pix_fmt
+    context.flags |= av.codec.context.Flags.global_header
 
 
 def configure_stream(stream: Any, encoding: Encoding) -> None:
     """Set size, colours and timing of a freshly added PyAV video stream.
 
-    With `encoding.on_device` the encoder cannot be opened yet: the GPU's context comes with the first frame.
+    Its encoder takes frames of system memory, also where `encoding.on_device` says that others do not.
     """
-    context = stream.codec_context
-    stream.width, stream.height = encoding.width, encoding.height
-    stream.pix_fmt = "cuda" if encoding.on_device else encoding.pix_fmt
-    stream.time_base = context.time_base = encoding.time_base
+    _configure(stream.codec_context, encoding)
+    stream.time_base = encoding.time_base
+    if encoding.display_matrix is not None:
+        stream.set_display_matrix(encoding.display_matrix)
+
+
+def _configure(context: Any, encoding: Encoding) -> None:
+    context.width, context.height = encoding.width, encoding.height
+    context.pix_fmt = encoding.pix_fmt
+    context.time_base = encoding.time_base
     context.color_range = encoding.colors.range
     context.colorspace = encoding.colors.matrix
     context.color_primaries = encoding.colors.primaries
@@ -205,14 +234,12 @@ def configure_stream(stream: Any, encoding: Encoding) -> None:
     context.flags |= av.codec.context.Flags.frame_duration
     if encoding.pixel_aspect:
         context.sample_aspect_ratio = encoding.pixel_aspect
-    if encoding.display_matrix is not None:
-        stream.set_display_matrix(encoding.display_matrix)
 
 
 def _try_encoder(encoding: Encoding) -> None:
     try:
         with av.open(io.BytesIO(), "w", format="null") as trial:
-            stream = trial.add_stream(encoding.encoder, rate=encoding.frame_rate, options=dict(encoding.options))
+            stream = trial.add_stream(encoding.encoder, rate=encoding.frame_rate, options=encoding.encoder_options)
             configure_stream(stream, encoding)
             stream.codec_context.open()
     except FFMPEG_ERRORS as exc:

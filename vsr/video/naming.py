@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vsr.errors import OutputError
 
-__all__ = ["give_name", "remove_stale", "temporary_name"]
+__all__ = ["give_name", "remove_stale", "temporary_name", "work_folder_name"]
 
 # How file systems without hard links, and moves across them, say so.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EXDEV, errno.ENOSYS})
@@ -32,6 +32,11 @@ _counter = itertools.count()  # its `next` is atomic
 def temporary_name(path: Path) -> Path:
     """Where to write what will be `path`: another name at every call, in every process and on every machine."""
     return path.with_name(f"{_stem(path)}.{_host()}-{os.getpid()}-{next(_counter)}.part")
+
+
+def work_folder_name(path: Path) -> Path:
+    """Where what will be `path` is kept while it is in the making: one name, so that the next run finds it."""
+    return path.with_name(f"{_stem(path)}.part")
 
 
 def _stem(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -21,12 +21,16 @@ __all__ = ["Damage", "Picture", "Reader", "Window"]
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame (PyAV's VideoFrame, or a DeviceFrame) and its presentation time: `pts` ticks of `time_base` seconds."""
+    """A frame (PyAV's VideoFrame, or a DeviceFrame) and its presentation time: `pts` ticks of `time_base` seconds.
+
+    `was_interlaced` tells that the frame was made whole.
+    """
 
     frame: Any
     pts: int
     duration: int
     time_base: Fraction
+    was_interlaced: bool = False
 
     @property
     def time(self) -> Fraction:
@@ -60,12 +64,11 @@ class Reader:
         window: the part wanted.
         minimal_step: smallest distance of two timestamps that the output can hold, in ticks of the stream.
         decoder: where the frames come from, made for `info`; None: FFmpeg's own decoders.
+        enter: False: a part is not entered in the midst of the film, but reached by decoding all that comes before it.
 
     Attributes:
         decoder: its `name` and `notes` tell after the reading what really decoded.
         damage: what was wrong with the source, so far.
-        num_deinterlaced: frames flagged interlaced so far, which were made whole; `VideoInfo.interlaced` tells only
-            of the first few.
     """
 
     def __init__(
@@ -74,13 +77,15 @@ class Reader:
         window: Window | None = None,
         minimal_step: int = 1,
         decoder: Decoder | None = None,
+        *,
+        enter: bool = True,
     ) -> None:
         self._info = info
+        self._enter = enter
         self.decoder = decoder or SoftwareDecoder(info)
         self._window = window or Window()
         self._step = minimal_step
         self.damage = Damage()
-        self.num_deinterlaced = 0
 
     def pictures(self) -> Iterator[Picture]:
         """Yield every picture of the window, in presentation order, with strictly increasing timestamps.
@@ -95,7 +100,7 @@ class Reader:
         repair = TimestampRepair(time_base, 1 / rate if rate else None, minimal_step=self._step)
         num_pictures = 0
         trust_order = not states_presentation_times(self._info)
-        for item in deinterlace(self._count_interlaced(sort_by_time(self._decode(), trust_order=trust_order))):
+        for item in deinterlace(sort_by_time(self._decode(), trust_order=trust_order)):
             pts = repair.repair(item.pts, item.duration)
             self.damage.missing_timestamps = repair.num_missing
             self.damage.repaired_timestamps = repair.num_not_increasing
@@ -103,22 +108,17 @@ class Reader:
                 break
             if self._window.holds(pts * time_base):
                 num_pictures += 1
-                yield Picture(item.payload, pts, item.duration, time_base)
+                yield Picture(item.payload, pts, item.duration, time_base, item.is_interlaced)
         if not num_pictures:
             raise SourceError(
                 f"{str(self._info.path)!r}: no picture lies in the part asked for",
                 hint=f"the film is {float(self._info.duration):.3f} s long" if self._info.duration else None,
             )
 
-    def _count_interlaced(self, items: Iterable[Stamped[Any]]) -> Iterator[Stamped[Any]]:
-        for item in items:
-            self.num_deinterlaced += item.payload.interlaced_frame
-            yield item
-
     def _decode(self) -> Iterator[Stamped[Any]]:
         """All frames of the window, and the few before it that the deinterlacer looks back at."""
         start = self._window.start
-        if start is None or not self.can_be_entered:
+        if start is None or not self._enter or not self.can_be_entered:
             yield from map(_stamp, self.decoder.frames(start, self.damage, enter=False))
             return
         frames = self.decoder.frames(start, self.damage)
@@ -146,4 +146,5 @@ class Reader:
 
 
 def _stamp(frame: Any) -> Stamped[Any]:
-    return Stamped(frame, frame.pts if frame.pts is not None else frame.dts, frame.duration or 0)
+    pts = frame.pts if frame.pts is not None else frame.dts
+    return Stamped(frame, pts, frame.duration or 0, frame.interlaced_frame)

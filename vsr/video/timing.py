@@ -25,11 +25,15 @@ REORDER_WINDOW = 4
 
 @dataclass(frozen=True, slots=True)
 class Stamped(Generic[T]):
-    """A payload with its presentation time `pts` (ticks; None: unknown) and `duration` (ticks; 0: unknown)."""
+    """A payload with its presentation time `pts` (ticks; None: unknown) and `duration` (ticks; 0: unknown).
+
+    `is_interlaced` tells what the payload was before it was deinterlaced.
+    """
 
     payload: T
     pts: int | None
     duration: int
+    is_interlaced: bool = False
 
 
 def rescale(ticks: int, source: Fraction, target: Fraction) -> int:

@@ -1,7 +1,6 @@
-"""Frames and copied packets -> a file under a temporary name -> read back and compared -> renamed.
+"""Segments and copied packets -> a file under a temporary name -> read back and compared -> renamed.
 
-Three seams lie here on purpose: `VideoTrack` turns frames into packets, `Copier` brings the other streams, and
-`Writer` joins both. Whoever has packets from elsewhere (another run, another machine) needs only the last two.
+Where the segments come from (this run, an earlier one, another machine) makes no difference to the file.
 """
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ from __future__ import annotations
 import math
 import os
 import threading
+import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,15 +20,17 @@ from typing import Any
 
 import av
 
-from vsr.errors import Interrupted, OutputError
+from vsr.errors import Interrupted, OutputError, ProcessingError
 from vsr.video.containers import FORMATS, StreamPlan
 from vsr.video.copier import Copier
+from vsr.video.decoding_order import assign_decoding_times, find_delay
 from vsr.video.encoding import Encoding, configure_stream
 from vsr.video.faults import FFMPEG_ERRORS, writing
 from vsr.video.metadata import container_metadata, container_options, cut_chapters, stream_metadata
 from vsr.video.naming import give_name, remove_stale, temporary_name
 from vsr.video.probe import VideoInfo
-from vsr.video.reader import Picture, Window
+from vsr.video.reader import Window
+from vsr.video.segment_file import CodedPacket, SegmentFile, read_packets, read_times
 from vsr.video.source import address
 from vsr.video.verification import find_lost_tags, verify
 
@@ -83,51 +85,6 @@ def minimal_step(path: Path, time_base: Fraction) -> int:
     return math.ceil(MATROSKA_TICK / time_base)
 
 
-class VideoTrack:
-    """The upscaled stream of an output container: frames in, packets out."""
-
-    def __init__(self, container: Any, encoding: Encoding, metadata: dict[str, str], disposition: Any) -> None:
-        self._stream = container.add_stream(
-            encoding.encoder, rate=encoding.frame_rate, options=dict(encoding.options), time_base=encoding.time_base
-        )
-        configure_stream(self._stream, encoding)
-        self._stream.metadata.update(metadata)
-        self._stream.disposition = disposition
-        self._invents_decoding_times = encoding.encoder == "libx265"
-        self.index: int = self._stream.index
-
-    def encode(self, frame: Any) -> list[Any]:
-        """Packets that became ready."""
-        packets: list[Any] = self._stream.encode(frame)
-        if packets:
-            self._invents_decoding_times = False
-        return packets
-
-    def drain(self) -> Iterator[Any]:
-        """The packets that the encoder still holds, one by one."""
-        packets: Iterable[Any] = self._stream.codec_context.encode_lazy(None)
-        if self._invents_decoding_times:
-            packets = list(packets)
-            _set_decoding_times(packets)
-        for packet in packets:
-            packet.stream = self._stream
-            yield packet
-
-
-def _set_decoding_times(packets: Sequence[Any]) -> None:
-    """Give packets in decoding order the latest decoding times that ascend and never lie behind presentation.
-
-    x265 states random ones for films so short that none of its packets comes out before the end.
-    """
-    if not packets:
-        return
-    shown = [packet.pts for packet in packets]
-    ascending = sorted(shown)
-    delay = max(due - pts for due, pts in zip(ascending, shown, strict=True))
-    for packet, due in zip(packets, ascending, strict=True):
-        packet.dts = due - delay
-
-
 class Writer:
     """Writes one film. A context manager: left without `finish`, nothing stays behind.
 
@@ -148,8 +105,7 @@ class Writer:
         self._info, self._plan, self._cancel = info, plan, cancel
         self._temporary = temporary_name(plan.path)
         self._stamps = array("q")
-        self._shift: Fraction | None = None
-        self._shift_ticks = 0
+        self._shift = Fraction(0)
         self._container: Any = None
         self.lost_tags: list[str] = []
         remove_stale(plan.path)
@@ -173,43 +129,53 @@ class Writer:
     def num_frames(self) -> int:
         return len(self._stamps)
 
-    def write(self, picture: Picture) -> None:
-        """Encode one picture and everything of the other streams that belongs before it.
+    def join(self, segments: Sequence[SegmentFile]) -> None:
+        """Write the segments of the whole film, in order, and everything of the other streams where it belongs.
 
         Raises:
-            OutputError: the disk is full, or the picture cannot be written.
+            OutputError: the disk is full, or the file cannot be written.
+            ProcessingError: a segment's file is damaged, or was coded otherwise than the rest.
             Interrupted: `cancel` was set.
         """
-        if self._shift is None:
-            # A part of a film starts at zero; a whole film keeps its clock.
-            self._shift_ticks = 0 if self._plan.window.start is None else -picture.pts
-            self._shift = self._shift_ticks * picture.time_base
-        frame = picture.frame
-        frame.pts, frame.time_base = picture.pts + self._shift_ticks, picture.time_base
-        frame.duration = picture.duration
+        encoding = self._plan.encoding
+        header = zlib.crc32(self._stream.codec_context.extradata or b"")
+        for segment in segments:
+            if segment.header != header:
+                raise ProcessingError(
+                    f"{str(segment.path)!r} was coded by another encoder than the rest of the film",
+                    hint="begin anew with --fresh",
+                )
         with writing(self._plan.path):
-            self._mux(self._track.encode(frame))
-        self._stamps.append(frame.pts)
+            shown = [read_times(segment.path) for segment in segments]
+            ascending = [sorted(times) for times in shown]
+            # A part of a film starts at zero; a whole film keeps its clock.
+            shift = 0 if self._plan.window.start is None else -ascending[0][0]
+            self._shift = shift * encoding.time_base
+            step = max(1, round(1 / encoding.frame_rate / encoding.time_base))
+            due = assign_decoding_times(shown, find_delay(shown), step)
+            for segment, times, decoding_times in zip(segments, ascending, due, strict=True):
+                self._stamps.extend(ticks + shift for ticks in times)
+                for packet, dts in zip(read_packets(segment.path), decoding_times, strict=True):
+                    self._mux(packet, dts + shift, shift)
 
     def finish(self) -> None:
-        """Drain, complete, read back, compare, and give the file its name.
+        """Complete, read back, compare, and give the file its name.
 
         Raises:
             OutputError: the disk is full, the name was taken meanwhile, or the file is not what was meant.
             Interrupted: `cancel` was set.
         """
         with writing(self._plan.path):
-            self._mux(self._track.drain())
             self._copy_until(None)
             self._container.close()
             _flush_to_disk(self._temporary)
         plan = self._plan
         copied = self.copier.streams
         verify(
-            self._temporary, plan.path.name, self._track.index, self._stamps, plan.encoding.time_base, copied,
+            self._temporary, plan.path.name, self._stream.index, self._stamps, plan.encoding.time_base, copied,
             cancel=self._cancel,
         )  # fmt: skip
-        self.lost_tags = find_lost_tags(self._info, self._temporary, self._track.index, copied)
+        self.lost_tags = find_lost_tags(self._info, self._temporary, self._stream.index, copied)
         with writing(plan.path):
             give_name(self._temporary, plan.path, plan.overwrite)
 
@@ -226,23 +192,24 @@ class Writer:
         container.set_chapters(cut_chapters(info, plan.window))
         for stream in kept:
             if stream.action == "upscale":
-                self._track = VideoTrack(
-                    container, plan.encoding, stream_metadata(stream.stream), self.copier.disposition(stream)
-                )
+                self._stream = _add_video_stream(container, plan.encoding)
+                self._stream.metadata.update(stream_metadata(stream.stream))
+                self._stream.disposition = self.copier.disposition(stream)
             else:
                 self.copier.add_stream(container, stream)
-        if not plan.encoding.on_device:  # else it waits for the first frame, which brings the GPU's context
-            container.start_encoding()
+        container.start_encoding()
 
-    def _mux(self, packets: Iterable[Any]) -> None:
-        for packet in packets:
-            assert self._shift is not None
-            self._copy_until(packet.dts * packet.time_base - self._shift)
-            self._container.mux(packet)
+    def _mux(self, coded: CodedPacket, dts: int, shift: int) -> None:
+        packet = av.Packet(coded.data)
+        packet.stream, packet.time_base = self._stream, self._plan.encoding.time_base
+        packet.pts, packet.dts, packet.duration = coded.pts + shift, dts, coded.duration
+        packet.is_keyframe = coded.is_key
+        self._copy_until(dts * packet.time_base - self._shift)
+        self._container.mux(packet)
 
     def _copy_until(self, time: Fraction | None) -> None:
         self._check_cancel()
-        for packet in self.copier.packets_until(time, self._shift or Fraction(0)):
+        for packet in self.copier.packets_until(time, self._shift):
             self._container.mux(packet)
             self._check_cancel()
 
@@ -264,6 +231,15 @@ class Writer:
                         self._container.close()
         finally:
             self._temporary.unlink(missing_ok=True)
+
+
+def _add_video_stream(container: Any, encoding: Encoding) -> Any:
+    """The upscaled stream. Its encoder makes the headers, as those of the segments do, and is given no frame."""
+    stream = container.add_stream(
+        encoding.encoder, rate=encoding.frame_rate, options=encoding.encoder_options, time_base=encoding.time_base
+    )
+    configure_stream(stream, encoding)
+    return stream
 
 
 def _flush_to_disk(path: Path) -> None:
