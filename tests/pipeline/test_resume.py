@@ -1,0 +1,318 @@
+"""A film that is broken off goes on where it stopped, and is the film that an unbroken run makes, to the byte."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+import films
+import vsr
+from vsr.errors import Interrupted, LockedError, OutputError
+from vsr.pipeline import gaps as gaps_module
+from vsr.pipeline import run as run_module
+from vsr.pipeline.work_folder import list_unfinished, remove_unfinished
+from vsr.progress import SilentProgress
+from vsr.video import segments as segments_module
+
+MakeFilm = Callable[..., films.Film]
+
+
+class StopAt(SilentProgress):
+    """Sets an event when so many frames have been made."""
+
+    def __init__(self, num_frames: int, event: threading.Event) -> None:
+        self._left, self._event = num_frames, event
+        self.done = 0
+
+    def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
+        self.done = done
+
+    def advance(self, amount: int, note: str = "") -> None:
+        self._left -= amount
+        if self._left <= 0:
+            self._event.set()
+
+
+@pytest.fixture(autouse=True)
+def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells of half a second: twelve pictures of the test films."""
+    monkeypatch.setattr(segments_module, "LENGTH", Fraction(1, 2))
+    monkeypatch.setattr(segments_module, "MIN_FRAMES", 1)
+
+
+def upscale(film: films.Film, output: Path, weights: Path, **options: Any) -> vsr.Report:
+    return vsr.upscale(film.path, output, model=str(weights), **options)
+
+
+def break_off(film: films.Film, output: Path, weights: Path, after: int, how: str = "pause", **options: Any) -> None:
+    event = threading.Event()
+    with pytest.raises(Interrupted):
+        upscale(film, output, weights, progress=StopAt(after, event), **{how: event}, **options)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("how", ["pause", "cancel"])
+@pytest.mark.parametrize("recipe", [films.plain, films.b_frames, films.interlaced], ids=lambda recipe: recipe.__name__)
+def test_a_film_broken_off_and_gone_on_with_is_that_of_one_run(
+    how: str, recipe: Callable[..., films.Film], make_film: MakeFilm, tmp_path: Path, tiny_weights: Path
+) -> None:
+    film = make_film(recipe, times=72)
+    whole = upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    broken = tmp_path / "broken.mp4"
+    for after in (20, 14):
+        break_off(film, broken, tiny_weights, after, how)
+    report = upscale(film, broken, tiny_weights)
+    assert broken.read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+    assert whole.frames_resumed == 0
+    assert 24 <= report.frames_resumed < 72
+    assert report.frames_resumed % 12 == 0
+    assert report.frames_in == report.frames_out == 72
+    assert report.warnings == whole.warnings
+    assert not (tmp_path / "broken.mp4.part").exists()
+
+
+def test_pausing_finishes_the_group_of_pictures_at_hand(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, after=3)
+    (unfinished,) = list_unfinished([tmp_path])
+    assert (unfinished.num_done, unfinished.num_frames) == (12, 24)
+
+
+@pytest.mark.parametrize("options", [{"start": "0.75", "duration": 1.5}, {"codec": "ffv1"}, {"codec": "hevc"}], ids=str)
+def test_parts_and_other_codecs_go_on_too(
+    options: dict[str, Any], make_film: MakeFilm, tmp_path: Path, tiny_weights: Path
+) -> None:
+    film = make_film(films.b_frames, times=72)
+    upscale(film, tmp_path / "whole.mkv", tiny_weights, **options)
+    break_off(film, tmp_path / "broken.mkv", tiny_weights, 9, **options)
+    report = upscale(film, tmp_path / "broken.mkv", tiny_weights, **options)
+    assert report.frames_resumed == 12
+    assert without_id(tmp_path / "broken.mkv") == without_id(tmp_path / "whole.mkv")
+
+
+def test_variable_rates_and_empty_cells(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
+    times = [Fraction(n, 1000) for n in (0, 40, 41, 120, 700, 2900, 2933, 3600, 3601, 3700)]
+    film = make_film(films.variable_rate, "film.mp4")
+    film = films.write_film(tmp_path / "film.mp4", times=times, time_base=Fraction(1, 1000))
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 5)
+    assert upscale(film, tmp_path / "broken.mp4", tiny_weights).frames_resumed in (4, 5)
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_damaged_film_tells_of_all_its_damage(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
+    film = make_film(films.corrupt, packets=(5, 50), times=72)
+    whole = upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 20)
+    report = upscale(film, tmp_path / "broken.mp4", tiny_weights)
+    assert whole.damaged
+    assert report.damaged
+    assert report.frames_resumed
+    assert report.frames_out == whole.frames_out
+    assert sum(count_damage(report)) >= sum(count_damage(whole)) > 0
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_film_that_cannot_be_entered_is_decoded_from_its_beginning(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = make_film(films.plain, times=48)
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 9)
+    opened: list[bool] = []
+
+    class Liar(gaps_module.Reader):
+        """Entered in the midst, it gives a picture too late."""
+
+        def __init__(self, *arguments: Any, enter: bool = True) -> None:
+            opened.append(enter)
+            super().__init__(*arguments, enter=enter)
+
+        def pictures(self) -> Any:
+            pictures = super().pictures()
+            if opened[-1]:
+                next(pictures)
+            return pictures
+
+    monkeypatch.setattr(gaps_module, "Reader", Liar)
+    assert upscale(film, tmp_path / "broken.mp4", tiny_weights).frames_resumed == 12
+    assert opened == [True, False]
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"crf": 30}, "options was crf=18 preset=veryfast and is crf=30"), ({"precision": "fp32"}, "precision was")],
+    ids=str,
+)
+def test_other_settings_begin_anew_and_say_why(
+    options: dict[str, Any], reason: str, film: films.Film, tmp_path: Path, tiny_weights: Path
+) -> None:
+    first = {"precision": "bf16"} if "precision" in options else {}
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3, **first)
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights, **options)
+    assert report.frames_resumed == 0
+    assert any(warning.startswith(f"begun anew: {reason}") for warning in report.warnings), report.warnings
+
+
+def test_another_source_begins_anew(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
+    film = make_film(films.plain)
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    film = make_film(films.plain, times=36)
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert report.frames_resumed == 0
+    assert report.frames_out == 36
+    assert "begun anew: the source has changed" in report.warnings
+
+
+def test_fresh_begins_anew(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    assert upscale(film, tmp_path / "out.mp4", tiny_weights, fresh=True).frames_resumed == 0
+
+
+def test_a_damaged_segment_is_made_again(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
+    film = make_film(films.plain, times=72)
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 40)
+    victim = tmp_path / "broken.mp4.part" / "000001.segment"
+    victim.write_bytes(victim.read_bytes()[:-7])
+    report = upscale(film, tmp_path / "broken.mp4", tiny_weights)
+    assert report.frames_resumed == 36
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "job.json"])
+@pytest.mark.parametrize("damage", ["cut", "garbage", "gone"])
+def test_whatever_a_power_cut_leaves_of_the_notes_the_film_is_right(
+    name: str, damage: str, make_film: MakeFilm, tmp_path: Path, tiny_weights: Path
+) -> None:
+    film = make_film(films.plain, times=48)
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 27)
+    notes = tmp_path / "broken.mp4.part" / name
+    if damage == "cut":
+        notes.write_bytes(notes.read_bytes()[:-9])
+    elif damage == "garbage":
+        notes.write_bytes(bytes(200))
+    else:
+        notes.unlink()
+    report = upscale(film, tmp_path / "broken.mp4", tiny_weights)
+    assert report.frames_resumed == (24 if (name, damage) == ("journal.jsonl", "cut") else 0)
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_everything_done_but_the_joining(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as context:
+        context.setattr(run_module.Writer, "join", fail)
+        with pytest.raises(OutputError, match="the disk is full"):
+            upscale(film, tmp_path / "out.mp4", tiny_weights)
+    monkeypatch.setattr(gaps_module.GapReader, "pictures", fail)  # nothing is decoded again
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert report.frames_resumed == report.frames_out == 24
+
+
+def test_two_processes_do_not_work_on_one_film(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    class Intruder(SilentProgress):
+        error: Exception | None = None
+
+        def advance(self, amount: int, note: str = "") -> None:
+            if self.error is None:
+                with pytest.raises(LockedError) as caught:
+                    upscale(film, tmp_path / "out.mp4", tiny_weights)
+                self.error = caught.value
+
+    intruder = Intruder()
+    assert upscale(film, tmp_path / "out.mp4", tiny_weights, progress=intruder).frames_out == 24
+    assert "is being worked on by process" in str(intruder.error)
+    assert "out.mp4" in str(intruder.error)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_not_ours_is_left_alone(kind: str, film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    place = tmp_path / "out.mp4.part"
+    if kind == "file":
+        place.write_bytes(b"half a download")
+    else:
+        place.mkdir()
+        (place / "thesis.txt").write_bytes(b"years of work")
+    with pytest.raises(OutputError, match="is in the way"):
+        upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert place.is_dir() == (kind == "folder")
+    assert kind == "file" or [file.name for file in place.iterdir()] == ["thesis.txt"]
+
+
+def test_an_interruption_before_the_first_segment_leaves_nothing(
+    film: films.Film, tmp_path: Path, tiny_weights: Path
+) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 2, "cancel")
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_progress_begins_where_the_film_stopped(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    progress = StopAt(1000, threading.Event())
+    upscale(film, tmp_path / "out.mp4", tiny_weights, progress=progress)
+    assert progress.done == 12
+
+
+def test_the_unfinished_are_listed_and_removed(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    everywhere = [one for one in list_unfinished([]) if one.folder.parent == tmp_path]
+    assert [one.output for one in everywhere] == [str(tmp_path / "out.mp4")]
+    (one,) = list_unfinished([tmp_path])
+    assert one.source == str(film.path)
+    assert not one.is_running
+    assert one.size > 0
+    remove_unfinished(one)
+    assert list_unfinished([tmp_path]) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_a_film_moved_with_its_folder_goes_on(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(tmp_path / "out.mp4.part", elsewhere / "out.mp4.part")
+    assert upscale(film, elsewhere / "out.mp4", tiny_weights).frames_resumed == 12
+
+
+def test_the_command_line(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+
+    def vsr_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "vsr", *arguments], capture_output=True, text=True, timeout=60)
+
+    listed = vsr_command("jobs", "list", "--json", str(tmp_path))
+    assert listed.returncode == 0, listed.stderr
+    found = json.loads(listed.stdout)
+    assert (found["num_done"], found["num_frames"], found["is_running"]) == (12, 24, False)
+    assert "12 of 24 frames" in vsr_command("jobs", "list", str(tmp_path)).stdout
+    assert vsr_command("jobs", "clean", str(tmp_path)).stdout.startswith("removed ")
+    assert "nothing is unfinished" in vsr_command("jobs", "list", str(tmp_path)).stderr
+    missing = vsr_command("jobs", "list", str(tmp_path / "none"))
+    assert missing.returncode == 1
+    assert "there is no folder" in missing.stderr
+
+
+def without_id(path: Path) -> list[tuple[Any, ...]]:
+    """All packets of a file. Matroska files hold a random number of their own, so their bytes differ."""
+    with av.open(str(path)) as container:
+        return [(p.stream_index, p.pts, p.dts, p.duration, bytes(p)) for p in container.demux() if p.size]
+
+
+def count_damage(report: vsr.Report) -> list[int]:
+    return [int(warning.split()[0]) for warning in report.warnings if warning[0].isdigit()]

@@ -1,0 +1,54 @@
+"""A lock is held by one process, says by whom, and ends with it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vsr.errors import LockedError
+from vsr.lock import FileLock
+
+HOLD = "import sys, time; from pathlib import Path; from vsr.lock import FileLock\n" \
+    "lock = FileLock(Path(sys.argv[1]), 'it'); print('held', flush=True); time.sleep(60)"  # fmt: skip
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with FileLock(path, "the film"):
+        assert FileLock.is_held(path)
+        with pytest.raises(LockedError, match="the film is being worked on by process"):
+            FileLock(path, "the film")
+    assert not FileLock.is_held(path)
+    FileLock(path, "the film").release()
+
+
+def test_it_ends_with_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with pytest.raises(LockedError, match=f"process {process.pid} on "):
+        FileLock(path, "it")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    FileLock(path, "it").release()
+
+
+def test_a_file_that_its_holder_removes_is_no_lock_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    first = FileLock(path, "it")
+    path.unlink()
+    second = FileLock(path, "it")  # another file of the same name
+    first.release()
+    with pytest.raises(LockedError):
+        FileLock(path, "it")
+    second.release()
+
+
+def test_no_file_is_no_lock(tmp_path: Path) -> None:
+    assert not FileLock.is_held(tmp_path / "lock")
