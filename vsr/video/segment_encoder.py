@@ -54,11 +54,14 @@ class SegmentEncoder:
                 self._file.add(packet)
 
     def finish(self) -> SegmentFile:
-        """Drain the encoder and complete the file."""
-        with writing(self._shown_as):
-            for packet in self._context.encode_lazy(None):
-                self._file.add(packet)
-            return self._file.finish(self._context.extradata or b"")
+        """Drain the encoder and complete the file; if that fails, there is none."""
+        try:
+            with writing(self._shown_as):
+                for packet in self._context.encode_lazy(None):
+                    self._file.add(packet)
+                return self._file.finish(self._context.extradata or b"")
+        finally:
+            self._file.discard()
 
     def discard(self) -> None:
         """Leave nothing of an unfinished file."""

@@ -9,6 +9,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -95,10 +96,9 @@ class SegmentFileWriter:
 
     def discard(self) -> None:
         """Leave nothing behind, unless the file is finished."""
-        try:
+        with suppress(OSError):  # what it still held back does not fit on the disk either
             self._file.close()
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
