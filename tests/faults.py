@@ -38,7 +38,7 @@ MOMENTS = {
 
 
 def run(source: Path, output: Path, weights: Path, moment: str | None, count: int, delay: float | None = None) -> None:
-    """Upscale a film in this process, which dies when `moment` comes for the `count`-th time or `delay` seconds are over."""
+    """Upscale a film in this process, which dies when `moment` has come `count` times, or after `delay` seconds."""
     from vsr.video import segments
 
     segments.LENGTH, segments.MIN_FRAMES = Fraction(1, 2), 1  # cells of twelve pictures
