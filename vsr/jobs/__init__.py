@@ -1,0 +1,1 @@
+"""Work that outlives a process: jobs, the ledger that they are kept in, and who does them."""
