@@ -28,6 +28,7 @@ from vsr.jobs.messages import (
     read_event,
     write_order,
 )
+from vsr.progress import printable
 
 __all__ = [
     "Advanced",
@@ -216,11 +217,12 @@ class _Process:
                 try:
                     self._listen(popen)
                 finally:
-                    self.leave()
+                    self.leave()  # before `popen` closes the pipe
             failure = describe_death(popen.returncode)
         except OSError as exc:
             failure = replace(failure, message=f"{failure.message}: {exc.strerror}")
         finally:
+            self.leave()  # also where there never was a process
             self._worker._bury(self, failure)
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -245,11 +247,17 @@ class _Process:
             for line in lines:
                 event = read_event(line)
                 if event is None:
-                    print(line.decode(errors="replace"), end="", file=sys.stderr)  # some library's own words
+                    _log(line)
                     continue
                 if isinstance(event, Failed) and leaves_doubts(event.failure):
                     self.leave()
                 self._worker._hear(event)
+
+
+def _log(line: bytes) -> None:
+    """What some library said before the worker took standard output for itself."""
+    if line.strip():
+        print(printable(line.decode(errors="replace").rstrip()), file=sys.stderr)
 
 
 def _send(popen: subprocess.Popen[bytes], line: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
@@ -54,7 +55,7 @@ class Order:
         """
         values = self.settings | ({} if device == "auto" else {"device": device})
         for name in ("start", "duration"):
-            if isinstance(values.get(name), str) and "/" in values[name]:
+            if re.fullmatch(r"\d+/[1-9]\d*", str(values.get(name))):
                 values[name] = Fraction(values[name])  # as `write_order` left it
         return Settings.from_options(**values)
 

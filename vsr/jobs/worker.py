@@ -19,6 +19,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -92,6 +93,8 @@ class Workbench:
         try:
             for line in lines:
                 self._obey(json.loads(line))
+        except Exception:
+            traceback.print_exc()  # not after this function: there is nothing after it
         finally:
             self._cancel.set()
             self._orders.put(None)
@@ -100,7 +103,7 @@ class Workbench:
 
     def finish(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGTERM: end after the group of pictures at hand."""
-        self._pause.set()
+        self._hold()
         self._orders.put(None)
 
     def work(self) -> None:
@@ -120,12 +123,15 @@ class Workbench:
         elif message["job_id"] != self._job_id:
             pass  # of a job that ended meanwhile
         elif message["do"] == "pause":
-            self._pause.set()
-            self._cancel.set()  # until `upscale` knows a pause
+            self._hold()
         elif message["do"] == "cancel":
             self._cancel.set()
         elif message["do"] == "preview":
             self._wanted.set()
+
+    def _hold(self) -> None:
+        self._pause.set()
+        self._cancel.set()  # until `upscale` knows a pause
 
     def _do(self, order: Order) -> Event:
         """One job; its last event."""
@@ -146,10 +152,8 @@ class Workbench:
         settings = order.read_settings(self._device)
         upscaler = self._prepare(settings, news)
         known = inspect.signature(upscale).parameters
-        own: dict[str, Any] = {
-            "pause": self._pause,
-            "preview": Preview(self._wanted, self._show, traceback.print_exception),
-        }
+        preview = Preview(self._wanted, self._show, traceback.print_exception)
+        own: dict[str, Any] = {"pause": self._pause, "preview": preview}
         return upscale(
             order.source, order.output, settings=settings, upscaler=upscaler, progress=news, cancel=self._cancel,
             **{name: value for name, value in own.items() if name in known},
@@ -176,7 +180,7 @@ class Workbench:
         self._tell(Previewed(self._job_id, float(glimpse.time), glimpse.before_jpeg, glimpse.after_jpeg))
 
     def _tell(self, event: Event) -> None:
-        with self._writing:
+        with self._writing, suppress(BrokenPipeError):  # the parent is gone: `listen` hears of it, too
             self._events.write(write_event(event))
             self._events.flush()
 

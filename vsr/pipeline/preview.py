@@ -73,8 +73,8 @@ class Preview:
 def make_jpeg(frame: Any, rotation: int = 0) -> bytes:
     """A frame (PyAV's VideoFrame, or a DeviceFrame) as a JPEG file.
 
-    At most `MAX_WIDTH` pixels wide, never enlarged. Matrix and range are the film's own; transfer function and primaries
-    are not converted (HDR looks flat), and pixels are shown as squares. Frames on a GPU: not yet run.
+    At most `MAX_WIDTH` pixels wide, never enlarged. Matrix and range are the film's own; transfer function and
+    primaries are not converted (HDR looks flat), and pixels are shown as squares. Frames on a GPU: not yet run.
 
     Args:
         rotation: degrees counterclockwise, a multiple of 90.
