@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -9,14 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import psutil
 import pytest
+from PIL import Image
 
 import films
 from listening import Ear
-from vsr.jobs.crew import Advanced, Began, Event, Failed, Finished, Order, Worker
+from vsr.jobs.crew import Advanced, Began, Event, Failed, Finished, Order, Previewed, Worker
 
 
 def order(job_id: int, source: Path, output: Path, weights: Path, **settings: object) -> Order:
@@ -87,8 +90,6 @@ def test_films_one_after_the_other_in_one_process(
 
 
 def test_a_picture_has_its_news_too(worker: Worker, ear: Ear, tiny_weights: Path, tmp_path: Path):
-    from PIL import Image
-
     Image.new("RGB", (16, 12)).save(tmp_path / "still.png")
     worker.begin(order(1, tmp_path / "still.png", tmp_path / "large.png", tiny_weights))
     ear.wait_for(Finished)
@@ -160,15 +161,14 @@ def test_a_process_killed_between_two_jobs_is_not_missed(
     ear.wait_for(Finished)
 
 
-@pytest.mark.parametrize("way", ["cancel", "pause"])
-def test_a_job_told_to_stop(
-    way: str, worker: Worker, ear: Ear, long_film: films.Film, film: films.Film, slow_weights: Path, tiny_weights: Path,
+def test_a_cancelled_job_stops_at_once(
+    worker: Worker, ear: Ear, long_film: films.Film, film: films.Film, slow_weights: Path, tiny_weights: Path,
     tmp_path: Path,
 ):  # fmt: skip
     worker.begin(order(1, long_film.path, tmp_path / "long.mp4", slow_weights))
     ear.wait_for(Advanced)
     process = worker.process_id
-    getattr(worker, way)()
+    worker.cancel()
     failed = ear.wait_for(Failed)
     assert failed.failure.is_interrupted
     assert failed.failure.may_pass
@@ -176,6 +176,36 @@ def test_a_job_told_to_stop(
     worker.begin(order(2, film.path, tmp_path / "next.mp4", tiny_weights))
     ear.wait_for(Finished)
     assert worker.process_id == process
+
+
+def test_a_paused_job_ends_its_group_of_pictures_and_goes_on_there(
+    worker: Worker, ear: Ear, slow_weights: Path, tmp_path: Path
+):
+    film = films.silent(tmp_path / "film.mp4", times=120)  # the first group holds 96 of them
+    job = order(1, film.path, tmp_path / "out.mp4", slow_weights)
+    worker.begin(job)
+    ear.wait_for(Advanced)
+    worker.pause()
+    assert ear.wait_for(Failed).failure.is_interrupted
+    assert not job.output.exists()
+    worker.begin(job)
+    report = ear.wait_for(Finished).report
+    assert (report["frames_resumed"], report["frames_out"]) == (96, 120)
+    assert [event.done for event in ear.events if isinstance(event, Began)] == [0, 96]
+
+
+def test_a_preview_comes_when_it_is_asked_for(
+    worker: Worker, ear: Ear, film: films.Film, tiny_weights: Path, tmp_path: Path
+):
+    worker.begin(order(1, film.path, tmp_path / "out.mp4", tiny_weights))
+    worker.ask_preview()
+    previewed = ear.wait_for(Previewed)
+    ear.wait_for(Finished)
+    assert previewed.job_id == 1
+    assert Fraction(previewed.time).limit_denominator(1000) in film.times
+    sizes = [Image.open(io.BytesIO(jpeg)).size for jpeg in (previewed.before_jpeg, previewed.after_jpeg)]
+    assert sizes == [(film.width, film.height), (4 * film.width, 4 * film.height)]
+    assert sum(isinstance(event, Previewed) for event in ear.events) == 1
 
 
 def test_telling_an_idle_worker_is_without_effect(

@@ -11,6 +11,7 @@ from vsr.errors import (
     DeviceError,
     DownloadError,
     Interrupted,
+    LockedError,
     OutputError,
     ProcessingError,
     SettingsError,
@@ -19,6 +20,7 @@ from vsr.errors import (
     VsrError,
 )
 from vsr.jobs.failure import Failure, describe_death, judge, leaves_doubts
+from vsr.lock import FileLock
 
 
 def caused(error: VsrError, cause: BaseException) -> VsrError:
@@ -116,6 +118,15 @@ def test_how_a_worker_died():
     assert describe_death(-63).message.startswith("the worker was ended by signal 63")
     assert describe_death(1).message == "the worker ended with status 1"
     assert all(describe_death(status).may_pass for status in (-9, -11, 1))
+
+
+def test_a_lock_may_pass(tmp_path: Path):
+    with FileLock(tmp_path / "lock", "'out.mp4'"):
+        with pytest.raises(LockedError) as caught:
+            FileLock(tmp_path / "lock", "'out.mp4'")
+        failure = judge(caught.value, tmp_path / "film.mp4", tmp_path / "out.mp4")
+    assert (failure.kind, failure.may_pass) == ("LockedError", True)
+    assert not leaves_doubts(failure)
 
 
 def test_which_failures_leave_doubts(place: tuple[Path, Path]):

@@ -12,6 +12,7 @@ from pathlib import Path
 from vsr.errors import (
     DownloadError,
     Interrupted,
+    LockedError,
     ModelError,
     OutputError,
     ProcessingError,
@@ -49,8 +50,8 @@ _PASSING_WORDS = ("out of memory", "DefaultCPUAllocator", "could not create a me
 _ORDERLY = frozenset(
     kind.__name__
     for kind in (
-        UsageError, SettingsError, SourceError, OutputError, UnsupportedStreamError, VerificationError, ModelError,
-        WeightsError, DownloadError,
+        UsageError, SettingsError, SourceError, OutputError, UnsupportedStreamError, VerificationError, LockedError,
+        ModelError, WeightsError, DownloadError,
     )
 )  # fmt: skip
 

@@ -11,7 +11,6 @@ the process, and leaves no time to clear up.)
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import signal
@@ -103,7 +102,7 @@ class Workbench:
 
     def finish(self, number: int, frame: FrameType | None) -> None:
         """The handler of SIGTERM: end after the group of pictures at hand."""
-        self._hold()
+        self._pause.set()
         self._orders.put(None)
 
     def work(self) -> None:
@@ -123,15 +122,11 @@ class Workbench:
         elif message["job_id"] != self._job_id:
             pass  # of a job that ended meanwhile
         elif message["do"] == "pause":
-            self._hold()
+            self._pause.set()
         elif message["do"] == "cancel":
             self._cancel.set()
         elif message["do"] == "preview":
             self._wanted.set()
-
-    def _hold(self) -> None:
-        self._pause.set()
-        self._cancel.set()  # until `upscale` knows a pause
 
     def _do(self, order: Order) -> Event:
         """One job; its last event."""
@@ -151,12 +146,10 @@ class Workbench:
 
         settings = order.read_settings(self._device)
         upscaler = self._prepare(settings, news)
-        known = inspect.signature(upscale).parameters
         preview = Preview(self._wanted, self._show, traceback.print_exception)
-        own: dict[str, Any] = {"pause": self._pause, "preview": preview}
         return upscale(
             order.source, order.output, settings=settings, upscaler=upscaler, progress=news, cancel=self._cancel,
-            **{name: value for name, value in own.items() if name in known},
+            pause=self._pause, preview=preview,
         )  # fmt: skip
 
     def _prepare(self, settings: Settings, news: News) -> Upscaler:
