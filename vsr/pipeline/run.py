@@ -4,18 +4,21 @@ with the sound, read back, compared, and the file gets its name.
 The stages are passive (generators, and a function for the middle one). The `Prefetch` between them hold all the threads
 there are: one that decodes, as many that compute as `CoreShare` asks for (for GPUs: that launch, and one more that
 lands, see `vsr.pipeline.lane`), and two that encode in turns: while one drains the encoder of a finished segment, the
-other is at the next. What is done lies on the disk, so that a run which is broken off is gone on with.
+other is at the next. What is done lies on the disk, so that a run which is broken off is gone on with. Others may make
+segments as well: a cluster does, see `vsr.jobs.cluster`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
+from typing import Protocol
 
 from vsr.errors import Interrupted, ProcessingError
 from vsr.model.exactness import WindowCheck
@@ -37,12 +40,13 @@ from vsr.pipeline.workers import CoreShare, keep_thread_setting, list_ways
 from vsr.progress import Progress, SilentProgress
 from vsr.video.damage import Damage
 from vsr.video.landmarks import Landmarks
+from vsr.video.reader import Picture
 from vsr.video.segment_encoder import encode_segments
 from vsr.video.segments import SegmentGrid
 from vsr.video.truncation import find_truncation
 from vsr.video.writer import Writer
 
-__all__ = ["upscale_film"]
+__all__ = ["Makers", "SegmentMaker", "upscale_film"]
 
 # Frames that may wait between two stages. Decoded ones are small; finished ones are scale² times as large.
 DECODED_AHEAD = 4
@@ -57,6 +61,7 @@ def upscale_film(
     pause: threading.Event | None = None,
     progress: Progress | None = None,
     preview: Preview | None = None,
+    makers: Makers | None = None,
 ) -> Report:
     """Do what `plan` says, or what is left of it. The output has its name only when it is complete and verified.
 
@@ -65,6 +70,7 @@ def upscale_film(
         cancel: set it (from a signal handler or another thread) to stop.
         pause: set it to stop when the group of pictures at hand is finished.
         preview: sees some of the pictures.
+        makers: make the segments instead of `upscaler`, which then is asked only what the film will be.
 
     Raises:
         Interrupted: `cancel` or `pause` was set, or Ctrl-C pressed. What is done lies in the work folder, and the next
@@ -74,14 +80,15 @@ def upscale_film(
     """
     orders = Orders(cancel or threading.Event(), pause or threading.Event(), progress or SilentProgress(), preview)
     run = _Run(plan, upscaler, orders)
+    identity = describe_work(plan, upscaler) if makers is None else makers.identity
     num_told = len(upscaler.warnings)
     try:
         with WorkFolder(
-            plan.output.path, plan.info.path, describe_work(plan, upscaler), num_frames=plan.num_frames,
+            plan.output.path, plan.info.path, identity, num_frames=plan.num_frames,
             num_threads=plan.output.encoding.num_threads, fresh=plan.fresh,
         ) as work:  # fmt: skip
             orders.progress.start(plan.info.path.name, plan.num_frames, "frames", work.num_resumed)
-            run.make_segments(work)
+            (run if makers is None else makers).make_segments(work)
             writer = run.join(work)
             report = run.report(work, writer)
             work.remove()
@@ -94,16 +101,84 @@ def upscale_film(
         del upscaler.warnings[num_told:]  # the next film must not be told of this one's troubles
 
 
+class Makers(Protocol):
+    """Others who make the segments of a film."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What their segments depend on, as `vsr.pipeline.fingerprint.describe_work` has it."""
+
+    def make_segments(self, work: WorkFolder) -> None:
+        """Make all that is missing, and record it."""
+
+
+class SegmentMaker:
+    """The stages from a film's pictures to its segments.
+
+    Attributes:
+        grid: of the film.
+        landmarks: are to watch the pictures on their way into `make`.
+        clock, tally: what it took, and what was counted.
+    """
+
+    def __init__(self, plan: FilmPlan, upscaler: Upscaler, orders: Orders) -> None:
+        self._plan, self._upscaler, self._orders = plan, upscaler, orders
+        self.clock, self.tally = StageClock(), Tally()
+        self.grid = SegmentGrid.of(plan.info, plan.output.window)
+        self.landmarks = Landmarks(self.grid)
+        self._check = make_check(plan, upscaler)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know, in words."""
+        return describe_check(self._check)
+
+    def make(
+        self, pictures: Iterable[Picture], folder: Path, num_threads: int, record: Callable[[Entry], None]
+    ) -> None:
+        """Make the segments of `pictures`, until these end, or `pause` is set.
+
+        Args:
+            pictures: in the order of their time; of each cell of the grid all or none.
+            folder: where the files go.
+            num_threads: of the encoder, see `vsr.video.coders.count_threads`.
+            record: takes each segment as soon as it is finished, in the order of the film.
+
+        Raises:
+            Interrupted: `cancel` was set.
+            SourceError, OutputError, ProcessingError: what went wrong, with the file and, where there is one, the time.
+        """
+        plan, upscaler, orders, clock, tally = self._plan, self._upscaler, self._orders, self.clock, self.tally
+        encoding = replace(plan.output.encoding, num_threads=num_threads)
+        share = CoreShare(list_ways(upscaler, plan.num_groups))
+        composer = Composer(self.grid, plan, upscaler, tally, orders)
+        finish = partial(finish_segment, landmarks=self.landmarks, composer=composer, clock=clock)
+        upscalers = upscaler.split(share.num_workers)
+        tasks = clock.watch("decode", find_tasks(pictures, plan, upscaler))
+        decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
+        with keep_thread_setting(), decoded:
+            groups = group_tasks(decoded, plan.batch)
+            with _enlarge(groups, upscalers, share, plan, tally, clock, self._check) as computed:
+                composed = composer.pictures(chain.from_iterable(computed), clock)
+                full = encode_segments(composed, self.grid, encoding, folder, plan.output.path)
+                finished: Prefetch[Entry] = Prefetch(full, 0, "encode", [finish, finish])
+                with finished, _halting(upscaler):
+                    num_noted = len(upscaler.warnings)
+                    for entry in finished:
+                        record(replace(entry, notes=tuple(upscaler.warnings[num_noted:])))
+                        num_noted = len(upscaler.warnings)
+                    if orders.pause.is_set():
+                        upscaler.halt.set()  # nobody waits for the frames that were begun meanwhile
+
+
 class _Run:
     """One film, from its gaps to its report."""
 
     def __init__(self, plan: FilmPlan, upscaler: Upscaler, orders: Orders) -> None:
         self._plan, self._upscaler, self._orders = plan, upscaler, orders
-        self._clock, self._tally, self._begin = StageClock(), Tally(), time.perf_counter()
-        self._grid = SegmentGrid.of(plan.info, plan.output.window)
-        self._landmarks = Landmarks(self._grid)
-        self._reader = GapReader(plan, self._landmarks)
-        self._check = make_check(plan, upscaler)
+        self._begin = time.perf_counter()
+        self._maker = SegmentMaker(plan, upscaler, orders)
+        self._reader = GapReader(plan, self._maker.landmarks)
         self._notes: list[str] = []
 
     def make_segments(self, work: WorkFolder) -> None:
@@ -111,28 +186,11 @@ class _Run:
         gaps = work.gaps()
         if not gaps:
             return
-        plan, upscaler, orders, clock, tally = self._plan, self._upscaler, self._orders, self._clock, self._tally
-        encoding = replace(plan.output.encoding, num_threads=work.num_threads)
-        self._notes += filter(None, [calibrate_on_film(plan, upscaler, orders.cancel)])
-        share = CoreShare(list_ways(upscaler, plan.num_groups))
-        composer = Composer(self._grid, plan, upscaler, tally, orders)
-        finish = partial(finish_segment, landmarks=self._landmarks, composer=composer, clock=clock)
-        upscalers = upscaler.split(share.num_workers)
-        tasks = clock.watch("decode", find_tasks(self._reader.pictures(gaps), plan, upscaler))
-        decoded: Prefetch[Task] = Prefetch(tasks, DECODED_AHEAD, "decode")
-        with keep_thread_setting(), decoded:
-            groups = group_tasks(decoded, plan.batch)
-            with _enlarge(groups, upscalers, share, plan, tally, clock, self._check) as computed:
-                pictures = composer.pictures(chain.from_iterable(computed), clock)
-                full = encode_segments(pictures, self._grid, encoding, work.path, plan.output.path)
-                finished: Prefetch[Entry] = Prefetch(full, 0, "encode", [finish, finish])
-                with finished, _halting(upscaler):
-                    num_noted = len(upscaler.warnings)
-                    for entry in finished:
-                        work.record(replace(entry, notes=tuple(upscaler.warnings[num_noted:])))
-                        num_noted = len(upscaler.warnings)
-                    if orders.pause.is_set() and work.gaps():
-                        raise Interrupted
+        plan, orders = self._plan, self._orders
+        self._notes += filter(None, [calibrate_on_film(plan, self._upscaler, orders.cancel)])
+        self._maker.make(self._reader.pictures(gaps), work.path, work.num_threads, work.record)
+        if orders.pause.is_set() and work.gaps():
+            raise Interrupted
         num_written = work.num_frames - work.num_resumed
         if num_written != self._reader.num_read:
             raise ProcessingError(
@@ -144,7 +202,7 @@ class _Run:
         check_chain(work.entries, str(work.path))
         with (
             Writer(self._plan.info, self._plan.output, cancel=self._orders.cancel) as writer,
-            self._clock.working("encode"),
+            self._maker.clock.working("encode"),
         ):
             writer.join([entry.file for entry in work.entries])
             writer.finish()
@@ -152,7 +210,7 @@ class _Run:
 
     def report(self, work: WorkFolder, writer: Writer) -> Report:
         """What was done, in this run and in those before it."""
-        plan, upscaler, tally, entries = self._plan, self._upscaler, self._tally, work.entries
+        plan, upscaler, tally, entries = self._plan, self._upscaler, self._maker.tally, work.entries
         info, output = plan.info, plan.output
         facts = _sum_facts(entries)
         damage = _sum_damage(entries, writer)
@@ -162,7 +220,7 @@ class _Run:
         warnings = [*filter(None, [work.reason and f"begun anew: {work.reason}"])]
         warnings += [*plan.notes, *damage.describe(), *chain.from_iterable(one.notes for one in decoders), *self._notes]
         warnings += [*upscaler.warnings, *chain.from_iterable(entry.notes for entry in entries)]
-        warnings += [*describe_check(self._check), *writer.copier.notes()]
+        warnings += [*self._maker.notes, *writer.copier.notes()]
         warnings += [f"the container did not keep {tag}" for tag in writer.lost_tags]
         if facts.num_interlaced:
             warnings.append(
@@ -176,7 +234,7 @@ class _Run:
             input=str(info.path),
             output=str(output.path),
             kind="film",
-            frames_in=work.num_resumed + self._reader.num_read,
+            frames_in=work.num_frames,
             frames_out=writer.num_frames,
             seconds=seconds,
             fps=(writer.num_frames - work.num_resumed) / seconds,
@@ -189,7 +247,7 @@ class _Run:
             tile=tally.tile,
             codec=output.encoding.codec,
             streams=tuple(stream.describe() for stream in output.streams),
-            stage_seconds=dict(self._clock.seconds),
+            stage_seconds=dict(self._maker.clock.seconds),
             peak_memory_bytes=peak_memory(),
             warnings=tuple(dict.fromkeys(warnings)),
             damaged=damage.is_lossy(),
