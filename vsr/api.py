@@ -12,9 +12,9 @@ from vsr.errors import UsageError
 from vsr.model.group import UpscalerGroup
 from vsr.model.loading import load_model
 from vsr.model.upscaler import Upscaler
-from vsr.pipeline.plan import plan_film
+from vsr.pipeline.plan import FilmPlan, plan_film
 from vsr.pipeline.report import Report, peak_memory
-from vsr.pipeline.run import upscale_film
+from vsr.pipeline.run import Makers, upscale_film
 from vsr.pipeline.segments import Preview
 from vsr.pipeline.stills import output_path_for, upscale_still
 from vsr.progress import Progress
@@ -37,6 +37,7 @@ def upscale(
     cancel: threading.Event | None = None,
     pause: threading.Event | None = None,
     preview: Preview | None = None,
+    find_makers: Callable[[FilmPlan, Upscaler], Makers] | None = None,
     **options: Any,
 ) -> Report:
     """Upscale one film or one still picture.
@@ -52,6 +53,7 @@ def upscale(
         cancel: set it from another thread to stop.
         pause: set it from another thread to stop when the group of pictures at hand is finished.
         preview: sees some of the pictures while a film is made.
+        find_makers: finds others to make the film's segments: a cluster, see `vsr.jobs.cluster`.
         options: fields of `Settings`: scale, model, device, precision, engine, decoder, encoder, reuse, tile, batch,
             codec, crf, encoder_preset, start, duration, overwrite, fresh, allow_corrupt, drop.
 
@@ -74,7 +76,8 @@ def upscale(
     if is_still(source):
         return upscale_image(source, target, settings, upscaler)
     plan = plan_film(source, target, settings, upscaler)
-    return upscale_film(plan, upscaler, cancel=cancel, pause=pause, progress=progress, preview=preview)
+    makers = find_makers(plan, upscaler) if find_makers is not None else None
+    return upscale_film(plan, upscaler, cancel=cancel, pause=pause, progress=progress, preview=preview, makers=makers)
 
 
 def make_upscaler(

@@ -25,7 +25,7 @@ from vsr.errors import (
     WeightsError,
 )
 
-__all__ = ["Failure", "describe_death", "judge", "leaves_doubts"]
+__all__ = ["Failure", "RemoteFailure", "describe_death", "judge", "leaves_doubts"]
 
 # What the operating system says of conditions that end by themselves, or that somebody ends: a full disk, too little
 # memory, too many open files, a lock that another process holds, a network share that is not there at the moment. EIO
@@ -76,6 +76,14 @@ class Failure:
     is_interrupted: bool = False
 
 
+class RemoteFailure(Exception):
+    """What went wrong on another machine: the error itself, with all that caused it, stays there."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.failure = failure
+
+
 def judge(error: BaseException, source: Path, output: Path) -> Failure:
     """What `error` means for the job that makes `output` of `source`."""
     if isinstance(error, Interrupted | KeyboardInterrupt):
@@ -113,6 +121,8 @@ def _may_pass(error: BaseException, source: Path, output: Path) -> bool:
         return True
     numbers = set()
     for cause in _chain(error):
+        if isinstance(cause, RemoteFailure):
+            return cause.failure.may_pass
         numbers.add(getattr(cause, "errno", None))  # FFmpeg's errors have one too
         if isinstance(cause, MemoryError) or type(cause).__name__ in _PASSING_TYPES:
             return True

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from vsr.errors import Interrupted, VsrError
 from vsr.jobs.failure import judge
+from vsr.jobs.kept_upscaler import KeptUpscaler
 from vsr.jobs.messages import Event, Failed, Finished, Order, Previewed, read_order, write_event
 from vsr.jobs.news import News
 from vsr.settings import Settings
@@ -39,9 +40,6 @@ __all__ = ["main"]
 # What is under way when standard input ends has so long to stop by itself.
 GRACE_SECONDS = 1.0
 GAVE_UP = 3  # exit status of a process that did not
-
-# As the command line does, see `vsr.cli`.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,8 +82,7 @@ class Workbench:
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._job_id: int | None = None
         self._cancel, self._pause, self._wanted = threading.Event(), threading.Event(), threading.Event()
-        self._upscaler: Upscaler | None = None
-        self._purpose: object = None  # of the upscaler
+        self._kept = KeptUpscaler(self._cancel)
 
     def listen(self, lines: BinaryIO) -> None:
         """Take orders until there are no more, then see to it that the process ends; in a thread of its own."""
@@ -153,20 +150,12 @@ class Workbench:
         )  # fmt: skip
 
     def _prepare(self, settings: Settings, news: News) -> Upscaler:
-        """The network on its device: the one of the job before where that fits."""
-        from vsr.api import make_upscaler
-
         def advance(done: int, total: int) -> None:
             if self._cancel.is_set():
                 raise Interrupted
             news.remark(f"downloading {settings.model}: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
-        purpose = _name_purpose(settings)
-        if self._upscaler is None or purpose != self._purpose:
-            self._upscaler = None  # two may not fit into the device's memory
-            self._upscaler = make_upscaler(settings, cancel=self._cancel, on_download=advance)
-            self._purpose = purpose
-        return self._upscaler
+        return self._kept.get(settings, advance)
 
     def _show(self, glimpse: Glimpse) -> None:
         assert self._job_id is not None
@@ -176,15 +165,6 @@ class Workbench:
         with self._writing, suppress(BrokenPipeError):  # the parent is gone: `listen` hears of it, too
             self._events.write(write_event(event))
             self._events.flush()
-
-
-def _name_purpose(settings: Settings) -> tuple[object, ...]:
-    """What settings must have in common to share an upscaler."""
-    file = os.stat(settings.model) if os.path.isfile(settings.model) else None
-    version = (file.st_ino, file.st_size, file.st_mtime_ns) if file is not None else None
-    return (
-        settings.model, version, settings.scale, settings.device, settings.precision, settings.engine, settings.tile,
-    )  # fmt: skip
 
 
 if __name__ == "__main__":
