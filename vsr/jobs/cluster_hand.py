@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vsr.errors import DeviceError, Interrupted, VsrError
-from vsr.jobs.cluster import Cluster, ClusterFilm
+from vsr.jobs.cluster import Cluster
+from vsr.jobs.cluster_film import ClusterFilm
 from vsr.jobs.failure import judge
 from vsr.jobs.kept_upscaler import KeptUpscaler
 from vsr.jobs.messages import Event, Failed, Finished, Order
