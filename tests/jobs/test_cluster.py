@@ -30,7 +30,7 @@ def two_workers() -> Iterator[Cluster]:
     """A cluster of one machine with two cores, a task of one thread for each."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vsr.jobs.share.MAX_CORES", 1)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
         try:
             with Cluster() as cluster:
                 assert cluster.share("auto") == Share(num_cpus=1, num_gpus=0, num_slots=2)
