@@ -13,6 +13,7 @@
     │   └── DownloadError           weights could not be fetched whole and correct
     ├── DataError                   training or evaluation pictures are missing, broken, or do not fit together
     ├── TrainingError               a training cannot start, resume or go on
+    ├── JobError                    the ledger of jobs cannot be used, or a job is not in the state for what is asked
     ├── DeviceError                 the device or precision asked for is not there
     └── ProcessingError             the work failed on the way; names the file and the timestamp
 
@@ -29,6 +30,7 @@ __all__ = [
     "DeviceError",
     "DownloadError",
     "Interrupted",
+    "JobError",
     "LockedError",
     "ModelError",
     "OutputError",
@@ -108,6 +110,10 @@ class DataError(VsrError):
 
 
 class TrainingError(VsrError):
+    pass
+
+
+class JobError(VsrError):
     pass
 
 
