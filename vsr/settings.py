@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
@@ -29,6 +29,7 @@ __all__ = [
     "Settings",
     "list_presets",
     "load_preset",
+    "nearest",
     "parse_time",
 ]
 
@@ -159,7 +160,7 @@ class Settings:
         known = {f.name for f in fields(cls)}
         for key in options:
             if key not in known:
-                raise SettingsError(f"there is no setting {key!r}", hint=_nearest(key, sorted(known)))
+                raise SettingsError(f"there is no setting {key!r}", hint=nearest(key, sorted(known)))
         values = dict(load_preset(preset).values) if preset is not None else {}
         values.pop("description", None)
         values |= {key: value for key, value in options.items() if value is not None}
@@ -225,7 +226,7 @@ def _read_preset(path: Path) -> Preset:
         raise SettingsError(f"preset {str(path)!r} cannot be read: {exc}") from exc
     for key in values:
         if key not in PRESET_KEYS:
-            raise SettingsError(f"preset {str(path)!r} has an unknown key {key!r}", hint=_nearest(key, PRESET_KEYS))
+            raise SettingsError(f"preset {str(path)!r} has an unknown key {key!r}", hint=nearest(key, PRESET_KEYS))
     try:
         Settings(**{key: value for key, value in values.items() if key != "description"})
     except (SettingsError, TypeError) as exc:
@@ -233,7 +234,8 @@ def _read_preset(path: Path) -> Preset:
     return Preset(path.stem, path, values)
 
 
-def _nearest(word: str, known: tuple[str, ...] | list[str]) -> str:
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The hint for an unknown word: which of the known ones may be meant, else all of them."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 import types
 import typing
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vsr.errors import SettingsError
-from vsr.settings import presets_folder
+from vsr.settings import nearest, presets_folder
 from vsr.training.recipe import Recipe
 
 __all__ = ["list_recipes", "load_recipe"]
@@ -60,7 +59,7 @@ def _find(text: str) -> Path:
     for name in (text, f"{_PREFIX}{text}"):
         if name in known:
             return presets_folder() / f"{name}.toml"
-    raise SettingsError(f"there is no recipe {text!r}", hint=_nearest(text, known))
+    raise SettingsError(f"there is no recipe {text!r}", hint=nearest(text, known))
 
 
 def _tables() -> dict[str, Any]:
@@ -75,9 +74,9 @@ def _place(key: str) -> tuple[str, str]:
     table, dot, name = key.rpartition(".")
     if dot:
         if table not in tables:
-            raise SettingsError(f"--set {key}: there is no table {table!r}", hint=_nearest(table, list(tables)))
+            raise SettingsError(f"--set {key}: there is no table {table!r}", hint=nearest(table, list(tables)))
         if name not in tables[table]:
-            raise SettingsError(f"--set {key}: [{table}] has no key {name!r}", hint=_nearest(name, tables[table]))
+            raise SettingsError(f"--set {key}: [{table}] has no key {name!r}", hint=nearest(name, tables[table]))
         return table, name
     homes = [table for table, names in tables.items() if key in names]
     if len(homes) == 1:
@@ -85,7 +84,7 @@ def _place(key: str) -> tuple[str, str]:
     if homes:
         raise SettingsError(f"--set {key}: several tables have it", hint=" or ".join(f"{home}.{key}" for home in homes))
     everything = sorted({name for names in tables.values() for name in names})
-    raise SettingsError(f"--set {key}: there is no such key", hint=_nearest(key, everything))
+    raise SettingsError(f"--set {key}: there is no such key", hint=nearest(key, everything))
 
 
 def _make_recipe(name: str, values: Mapping[str, Any], overridden: set[str]) -> Recipe:
@@ -98,7 +97,7 @@ def _make_recipe(name: str, values: Mapping[str, Any], overridden: set[str]) -> 
             homes = [table for table, kind in tables.items() if key in (part.name for part in dataclasses.fields(kind))]
             if homes and not isinstance(value, Mapping):
                 raise SettingsError(f"the key {key!r} stands outside of its table", hint=f"put it below [{homes[0]}]")
-            raise SettingsError(f"unknown table [{key}]", hint=_nearest(key, list(tables)))
+            raise SettingsError(f"unknown table [{key}]", hint=nearest(key, list(tables)))
         elif not isinstance(value, Mapping):
             raise SettingsError(f"{key} is a table, not {value!r}", hint=f"write [{key}]")
         else:
@@ -111,7 +110,7 @@ def _make_table(table: str, kind: Any, values: Mapping[str, Any]) -> Any:
     fitted = {}
     for key, value in values.items():
         if key not in hints:
-            raise SettingsError(f"[{table}] has an unknown key {key!r}", hint=_nearest(key, list(hints)))
+            raise SettingsError(f"[{table}] has an unknown key {key!r}", hint=nearest(key, list(hints)))
         fitted[key] = _fit(f"{table}.{key}", value, hints[key])
     try:
         return kind(**fitted)
@@ -159,8 +158,3 @@ def _parse(key: str, text: str, origin: Any) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
