@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vsr.jobs.batch_file import read_batch_file
+from vsr.jobs.entry import list_jobs
 from vsr.training.recipe_file import load_recipe
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
@@ -16,3 +18,11 @@ def test_the_recipe_of_ones_own_is_that_of_film_going_on():
     for key in ("architecture", "scale", "num_features", "num_conv", "slope"):
         assert getattr(own.network, key) == getattr(film.network, key)
     assert own.degradation.kind == film.degradation.kind == "film"
+
+
+def test_the_batch_names_the_clip_twice():
+    """Without the settings of either film it would be one output twice, which is refused."""
+    jobs = list_jobs(read_batch_file(SAMPLES / "batch.toml", {}), lambda model, scale: scale or 4)
+    assert [job.source for job in jobs] == [SAMPLES / "clip.mp4"] * 2
+    assert [job.output.relative_to(SAMPLES / "restored").name for job in jobs] == ["clip_x4.mp4", "clip_realtime.mp4"]
+    assert [(job.settings["model"], job.settings["duration"]) for job in jobs] == [("film", 2), ("realtime", 2)]

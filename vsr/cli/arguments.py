@@ -23,6 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_upscale(commands, shared)
+    _add_batch(commands, shared)
     _add_probe(commands, shared)
     _add_models(commands, shared)
     _add_presets(commands, shared)
@@ -55,6 +56,32 @@ def _add_upscale(
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per output")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary; warnings and errors only")
+
+
+def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "batch",
+        parents=[shared],
+        help="make many films larger, and go on where it was broken off",
+        description="Make many films larger: those of a folder, or those that a TOML file names. One failure does not"
+        " stop the rest. Run again, what is done is skipped, what failed is tried again.",
+    )
+    parser.add_argument("input", metavar="FOLDER|FILE.toml", help="a folder of films, or a batch file")
+    parser.add_argument("-o", "--output", metavar="DIR", help="default: FOLDER_x4 beside it, or what the file says")
+    parser.add_argument("-r", "--recursive", action="store_true", help="the films of the folder's folders too")
+    parser.add_argument(
+        "--name", metavar="TEMPLATE",
+        help="of outputs below DIR (default: {folder}/{stem}_x{scale}{suffix}); also {preset}, {model}, {number:04}",
+    )  # fmt: skip
+    _add_settings(parser)
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace outputs that are not of an earlier run of the batch"
+    )
+    parser.add_argument("--fresh", action="store_true", help="do everything again, from the first picture on")
+    parser.add_argument("--dry-run", action="store_true", help="list what would be done")
+    parser.add_argument("--report", metavar="FILE", help="write what became of every film there, as JSON")
+    parser.add_argument("--json", action="store_true", help="print what became of every film as one JSON object")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings and errors only")
 
 
 def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
