@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,6 @@ from vsr.errors import (
     LockedError,
     ModelError,
     OutputError,
-    ProcessingError,
     SettingsError,
     SourceError,
     UnsupportedStreamError,
@@ -24,27 +22,9 @@ from vsr.errors import (
     VsrError,
     WeightsError,
 )
+from vsr.jobs.retry import list_causes, may_pass
 
 __all__ = ["Failure", "RemoteFailure", "describe_death", "judge", "leaves_doubts"]
-
-# What the operating system says of conditions that end by themselves, or that somebody ends: a full disk, too little
-# memory, too many open files, a lock that another process holds, a network share that is not there at the moment. EIO
-# is among them because that is what a share says whose server went away in the midst of a file.
-_PASSING = frozenset(
-    getattr(errno, name)
-    for name in (
-        "ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EAGAIN", "EWOULDBLOCK", "EDEADLK", "ENOLCK", "EBUSY",
-        "ETXTBSY", "EINTR", "EIO", "ESTALE", "EREMOTEIO", "ENODEV", "ENXIO", "ENOTCONN", "ETIMEDOUT", "EHOSTDOWN",
-        "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENETRESET", "ECONNRESET", "ECONNABORTED", "ECONNREFUSED",
-        "ESHUTDOWN",
-    )
-    if hasattr(errno, name)
-)  # fmt: skip
-
-# By their names, since this module must not load torch: memory ran out (also of a CPU: there torch raises a plain
-# RuntimeError), or the GPU or its driver failed, which a fresh process may survive.
-_PASSING_TYPES = frozenset({"OutOfMemoryError", "AcceleratorError"})
-_PASSING_WORDS = ("out of memory", "DefaultCPUAllocator", "could not create a memory object", "CUDA error")
 
 # Errors after which a process is as good as new: found out before the work, or of files alone.
 _ORDERLY = frozenset(
@@ -117,27 +97,11 @@ def leaves_doubts(failure: Failure) -> bool:
 
 
 def _may_pass(error: BaseException, source: Path, output: Path) -> bool:
-    if isinstance(error, DownloadError):
-        return True
-    numbers = set()
-    for cause in _chain(error):
+    causes = list(list_causes(error))
+    for cause in causes:
         if isinstance(cause, RemoteFailure):
             return cause.failure.may_pass
-        numbers.add(getattr(cause, "errno", None))  # FFmpeg's errors have one too
-        if isinstance(cause, MemoryError) or type(cause).__name__ in _PASSING_TYPES:
-            return True
-        if isinstance(cause, RuntimeError | ProcessingError) and any(sign in str(cause) for sign in _PASSING_WORDS):
-            return True
     # A file that is missing is missing; a folder that is missing may be a share or a disk that is not mounted.
-    is_adrift = errno.ENOENT in numbers and not all(os.path.isdir(path.absolute().parent) for path in (source, output))
-    return is_adrift or bool(numbers & _PASSING)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    is_missing = any(getattr(cause, "errno", None) == errno.ENOENT for cause in causes)
+    is_adrift = is_missing and not all(os.path.isdir(path.absolute().parent) for path in (source, output))
+    return is_adrift or may_pass(error)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from vsr.errors import DownloadError, Interrupted, ProcessingError
 
-__all__ = ["FIRST_DELAY", "MAX_ATTEMPTS", "delay", "may_pass"]
+__all__ = ["FIRST_DELAY", "MAX_ATTEMPTS", "delay", "list_causes", "may_pass"]
 
 MAX_ATTEMPTS = 4
 FIRST_DELAY = 10.0
@@ -37,7 +37,7 @@ def may_pass(failure: BaseException) -> bool:
 
     What the film or the request itself is to blame for does not pass. The causes of the failure count as well.
     """
-    return any(_is_passing(cause) for cause in _causes(failure))
+    return any(_is_passing(cause) for cause in list_causes(failure))
 
 
 def delay(
@@ -66,8 +66,8 @@ def _is_passing(failure: BaseException) -> bool:
     return getattr(failure, "errno", None) in _PASSING  # FFmpeg's errors have one too
 
 
-def _causes(failure: BaseException) -> Iterator[BaseException]:
-    """The failure, what caused it, and so on, each once."""
+def list_causes(failure: BaseException) -> Iterator[BaseException]:
+    """The failure, what it was raised from, and so on, each once."""
     seen: set[int] = set()
     cause: BaseException | None = failure
     while cause is not None and id(cause) not in seen:
