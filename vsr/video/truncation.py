@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from vsr.video.completeness import riff_shortfall, segment_shortfall
 from vsr.video.copier import Copier
 from vsr.video.probe import VideoInfo
 
@@ -15,7 +16,6 @@ __all__ = ["find_truncation"]
 # Stated durations are rounded and count sound that is trimmed when played; a cut film lacks more than that.
 MIN_MISSING_SECONDS = Fraction(1)
 # Formats whose header states how long the film is. FFmpeg guesses it for the others, from what is there.
-_SEGMENT_ID = bytes.fromhex("18538067")
 FORMATS_WITH_DURATION = frozenset(("mov", "matroska", "flv"))
 
 
@@ -27,7 +27,8 @@ def find_truncation(info: VideoInfo, copier: Copier) -> str | None:
         copier: one that has read the whole file (no window with an end; `Writer.finish` has returned).
     """
     if info.container == "avi":
-        return _compare_riff_size(info)
+        # It counts empty packets as pictures, but its first chunk states how many bytes it holds.
+        return _describe_missing(riff_shortfall(info.path))
     if info.formats.isdisjoint(FORMATS_WITH_DURATION):
         return None
     missing = _missing_seconds(info, copier)
@@ -36,7 +37,7 @@ def find_truncation(info: VideoInfo, copier: Copier) -> str | None:
         return f"the file ends {float(missing):.1f} s early: it seems cut off"
     if num_missing:
         return f"the last {num_missing} of {info.main_stream.num_frames} pictures are missing: the file seems cut off"
-    return _compare_segment_size(info) if "matroska" in info.formats else None
+    return _describe_missing(segment_shortfall(info.path)) if "matroska" in info.formats else None
 
 
 def _missing_seconds(info: VideoInfo, copier: Copier) -> Fraction:
@@ -60,27 +61,5 @@ def _missing_packets(info: VideoInfo, copier: Copier) -> int:
     return max(0, stream.num_frames - copier.num_read.get(info.main, 0))
 
 
-def _compare_riff_size(info: VideoInfo) -> str | None:
-    """AVI files count empty packets as pictures, but their first chunk states how many bytes it holds."""
-    with open(info.path, "rb") as file:
-        head = file.read(12)
-    stated = int.from_bytes(head[4:8], "little") + 8
-    missing = stated - info.path.stat().st_size
-    if head[:4] != b"RIFF" or missing <= 1:  # one byte of padding is often left out
-        return None
-    return f"the file ends {missing} bytes early: it seems cut off"
-
-
-def _compare_segment_size(info: VideoInfo) -> str | None:
-    """Matroska's one large element states its size, unless it was written to a stream (RFC 8794, section 6)."""
-    with open(info.path, "rb") as file:
-        head = file.read(4096)
-    segment = head.find(_SEGMENT_ID)
-    if segment < 0 or segment + 12 > len(head):
-        return None
-    length = 9 - head[segment + 4].bit_length()
-    stated = int.from_bytes(head[segment + 4 : segment + 4 + length], "big") - (1 << 7 * length)
-    if not 1 <= length <= 8 or stated == (1 << 7 * length) - 1:
-        return None  # unknown
-    missing = segment + 4 + length + stated - info.path.stat().st_size
-    return f"the file ends {missing} bytes early: it seems cut off" if missing > 0 else None
+def _describe_missing(num_bytes: int) -> str | None:
+    return f"the file ends {num_bytes} bytes early: it seems cut off" if num_bytes else None
