@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
+import json
+import re
+import shlex
 from pathlib import Path
 
+from vsr.cli.arguments import build_parser
 from vsr.jobs.batch_file import read_batch_file
+from vsr.jobs.daemon import CANCEL_SECONDS, CLOSE_SECONDS, STOP_SECONDS
 from vsr.jobs.entry import list_jobs
 from vsr.training.recipe_file import load_recipe
 
@@ -26,3 +32,26 @@ def test_the_batch_names_the_clip_twice():
     assert [job.source for job in jobs] == [SAMPLES / "clip.mp4"] * 2
     assert [job.output.relative_to(SAMPLES / "restored").name for job in jobs] == ["clip_x4.mp4", "clip_realtime.mp4"]
     assert [(job.settings["model"], job.settings["duration"]) for job in jobs] == [("film", 2), ("realtime", 2)]
+
+
+def test_the_unit_calls_the_daemon_and_gives_it_the_time_that_it_needs():
+    unit = configparser.ConfigParser(interpolation=None, strict=True)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(SAMPLES / "vsr-watch.service")
+    service = unit["Service"]
+    program, *arguments = shlex.split(service["ExecStart"])
+    options = build_parser().parse_args(arguments)
+    assert (Path(program).name, options.command, options.output) == ("vsr", "watch", "/srv/films/out")
+    assert options.min_free == 20 << 30
+    assert service["Type"] == "notify"
+    assert int(service["TimeoutStopSec"]) > STOP_SECONDS + CANCEL_SECONDS + CLOSE_SECONDS
+    assert Path(options.inbox).is_relative_to(service["ReadWritePaths"])
+
+
+def test_the_container_calls_the_daemon():
+    lines = (SAMPLES / "Containerfile").read_text().splitlines()
+    words = {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if re.match("[A-Z]", line)}
+    program, *arguments = [*json.loads(words["ENTRYPOINT"]), *json.loads(words["CMD"])]
+    options = build_parser().parse_args(arguments)
+    assert (program, options.command, options.inbox, options.output) == ("vsr", "watch", "/in", "/out")
+    assert {options.inbox, options.output} < set(json.loads(words["VOLUME"]))

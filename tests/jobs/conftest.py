@@ -1,4 +1,5 @@
-"""What the tests of workers share: films that take a while, ears, and workers in which something is wrong."""
+"""What the tests of workers share: films that take a while, ears, and workers in which something is wrong;
+and the world of a daemon."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import films
+from watching import World
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +39,9 @@ def haunt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
         monkeypatch.syspath_prepend(folder)
 
     return write
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """An empty inbox, an empty outbox, and a clock at zero; see `watching.World`."""
+    return World(tmp_path, monkeypatch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from vsr import __version__
 from vsr.bench.request import NUM_FRAMES, NUM_RUNS, PARTS
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     _add_upscale(commands, shared)
     _add_batch(commands, shared)
+    _add_watch(commands, shared)
     _add_probe(commands, shared)
     _add_models(commands, shared)
     _add_presets(commands, shared)
@@ -82,6 +84,38 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser], sh
     parser.add_argument("--report", metavar="FILE", help="write what became of every film there, as JSON")
     parser.add_argument("--json", action="store_true", help="print what became of every film as one JSON object")
     parser.add_argument("--quiet", action="store_true", help="no progress, no table; warnings and errors only")
+
+
+def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "watch",
+        parents=[shared],
+        help="make larger whatever is dropped into a folder, until told to stop",
+        description="Watch a folder: films and pictures that are dropped into it come out larger in another one."
+        " Originals are moved to done/ or failed/ in the folder. SIGTERM or Ctrl-C ends it; the next start goes on.",
+    )
+    parser.add_argument("inbox", metavar="INBOX", help="the folder to watch, with its sub-folders")
+    parser.add_argument("-o", "--output", required=True, metavar="OUTBOX", help="the folder of the outputs")
+    parser.add_argument(
+        "--poll", type=_seconds, metavar="SECONDS",
+        help="look at the folder that often, instead of being told of new files (default on network shares: 10)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--settle", type=_seconds, default=5.0, metavar="SECONDS",
+        help="take a file when it has not changed for that long (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min-free", type=_size, default="1G", metavar="SIZE",
+        help="begin nothing while less is free where the outputs go, e.g. 500M, 20G (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--attempts", type=int, default=4, metavar="N",
+        help="how often a film is tried whose failure may pass, such as a full disk (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--once", action="store_true", help="do what lies there, and end: status 1 if any of it failed")
+    parser.add_argument("--state", metavar="DIR", help="where the daemon keeps its ledger (default: INBOX/.vsr)")
+    _add_settings(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each event, to stdout")
 
 
 def _add_probe(commands: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
@@ -295,6 +329,20 @@ def _add_jobs(commands: argparse._SubParsersAction[argparse.ArgumentParser], sha
         )
         action.add_argument("--json", action="store_true", help="print one JSON object per film")
     parser.set_defaults(action="list", folders=[], json=False)
+
+
+def _seconds(text: str) -> float:
+    if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text) is None or not float(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above zero")
+    return float(text)
+
+
+def _size(text: str) -> int:
+    """Bytes, from a number with K, M, G or T (powers of 1024) or without."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: a number of bytes, or 500M, 20G, 1.5T")
+    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
 
 
 def _word_or_count(text: str) -> str | int:

@@ -11,7 +11,7 @@ import platform
 import shutil
 from typing import Any
 
-EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali")
+EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali", "watchdog")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -351,6 +351,11 @@ class Ledger:
             ranks = [row["rank"] for row in rows]
             connection.executemany("UPDATE jobs SET rank = ? WHERE id = ?", zip(ranks, queue, strict=True))
 
+    def redirect(self, id: int, output: Path) -> None:
+        """The output of a job gets another name than was meant."""
+        with self._database.write() as connection:
+            connection.execute("UPDATE jobs SET output = ? WHERE id = ?", (write_path(output), id))
+
     def forget(self, before: float) -> int:
         """Remove what ended (done, failed, cancelled) before then, in seconds since the epoch; returns how many."""
         with self._database.write() as connection:

@@ -1,0 +1,77 @@
+"""`vsr watch`: a daemon that makes larger whatever is dropped into a folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from vsr.cli.options import read_given
+from vsr.errors import UsageError
+from vsr.settings import Settings
+
+
+def run(options: argparse.Namespace) -> int:
+    """Watch until told to stop; 0. With `--once`, until everything is done; 1 if something is not."""
+    from vsr.jobs.clock import SystemClock
+    from vsr.jobs.daemon import Daemon, Terms
+    from vsr.jobs.devices import list_devices
+    from vsr.jobs.inbox import Inbox
+    from vsr.jobs.log import Log
+
+    if options.attempts < 1:
+        raise UsageError(f"--attempts {options.attempts} is less than one")
+    if not os.path.isdir(options.inbox):
+        raise UsageError(f"there is no folder {options.inbox!r} to watch", hint="make it first")
+    values = _settle_paths(read_given(options))
+    Settings.from_options(**values)  # what is wrong with it is said now, and not of every film
+    inbox = Inbox(Path(options.inbox).resolve(), Path(options.output).resolve())
+    terms = Terms(
+        settings=values,
+        devices=list_devices(options.device),
+        poll=options.poll,
+        settle=options.settle,
+        min_free=options.min_free,
+        attempts=options.attempts,
+        is_once=options.once,
+        state=Path(options.state).resolve() if options.state else None,
+    )
+    log = Log(sys.stdout if options.json else sys.stderr, SystemClock(), as_json=options.json)
+    daemon = Daemon(inbox, terms, log)
+    # `daemon.station` is what a page may show, once the daemon is entered.
+    with _heeding({"SIGTERM": daemon.stop, "SIGINT": daemon.stop, "SIGHUP": daemon.look}), daemon:
+        return daemon.run()
+
+
+def _settle_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """Files named from here are found from anywhere: the queue outlives this process and its working folder."""
+    return values | {
+        key: os.path.abspath(values[key])
+        for key in ("preset", "model")
+        if key in values and os.path.isfile(values[key])
+    }
+
+
+@contextmanager
+def _heeding(answers: dict[str, Callable[[], None]]) -> Iterator[None]:
+    """Answer signals while the block runs, in the main thread (others hear of none)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        answers[signal.Signals(number).name]()
+
+    before = {name: signal.signal(signal.Signals[name], answer) for name in answers}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(signal.Signals[name], handler)
