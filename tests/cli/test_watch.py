@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -153,6 +154,22 @@ def test_film_at_work_is_put_aside_in_time(folders: Folders, tmp_path: Path):
     assert isinstance(report, dict)
     assert (report["frames_out"], report["output"]) == (240, str(folders.outbox / "long.mp4"))
     assert 0 < report["frames_resumed"] < 240  # the group of pictures at hand was finished, and not done again
+
+
+@pytest.mark.slow
+def test_worker_that_is_killed_costs_an_attempt(folders: Folders, tmp_path: Path):
+    folders.weights = networks.write_compact(tmp_path / "slow-x4.safetensors", num_features=64, num_conv=16)
+    folders.drop("long.mp4", lambda path: films.silent(path.with_name("f.mp4"), times=240).path.rename(path))
+    with folders.running("--once") as process:
+        folders.wait_for(lambda: any(folders.outbox.rglob("*.part/journal.jsonl")))
+        (worker,) = (
+            child for child in psutil.Process(process.pid).children() if "vsr.jobs.worker" in " ".join(child.cmdline())
+        )
+        worker.kill()
+        assert process.wait(LONGEST_WAIT) == 0
+    assert folders.names(folders.outbox) == {"long.mp4"}
+    (postponed,) = (event for event in folders.events() if event["event"] == "postponed")
+    assert "the worker was ended by signal 9" in str(postponed["text"])
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,18 @@ def test_output_whose_name_somebody_took_meanwhile(world: World):
     assert world.computed == ["a.mp4"]
 
 
+def test_number_that_was_given_before_is_not_given_again(world: World):
+    """Twice somebody takes the name while we work, and both films were fetched in between."""
+    for content in (b"first", b"second"):
+        world.files.put(INBOX / "a.mp4", content)
+        world.clock.after(15, lambda: world.files.put(OUTBOX / "a.mp4", b"somebody's"))
+        world.run()
+        (found,) = world.files.names(OUTBOX) - {"a.mp4"}
+        assert found == {b"first": "a_2.mp4", b"second": "a_3.mp4"}[content]
+        assert world.files.contents[OUTBOX / found] == b"larger " + content
+        world.files.remove(OUTBOX)
+
+
 def test_original_that_changed_meanwhile_is_done_again(world: World):
     world.files.put(INBOX / "a.mp4", b"first")
     world.clock.at(15, lambda: world.files.put(INBOX / "a.mp4", b"second"))

@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,9 +186,12 @@ class Handover:
             try:
                 self._files.move(record.staged, record.output)
             except FileExistsError:  # somebody else took the name while we worked; nothing of theirs is touched
-                record = self._save(replace(record, output=free_name(record.output, self._files.exists)))
+                record = self._save(replace(record, output=free_name(record.output, partial(self._is_given, record))))
                 self._ledger.redirect(record.job_id, record.output)
         return record
+
+    def _is_given(self, record: Record, place: Path) -> bool:
+        return self._files.exists(place) or self._ledger.find(record.source, place) is not None
 
     def _move_original(self, record: Record) -> Record:
         """To `done` or `failed`, under its own name or with a number. A newer file of its name is left alone."""
