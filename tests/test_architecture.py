@@ -37,6 +37,7 @@ ARROWS: dict[str, set[str]] = {
     | {"progress", "places", "lock", "video", "model", "planar", "pixels", "stills", "metrics", "__init__"},
     "api": GROUND | {"progress", "model", "pipeline", "stills"},
     "bench": GROUND | {"video", "model", "pixels", "metrics", "pipeline", "api", "__init__"},  # its version
+    "page": GROUND | {"video"},  # how a finished file gets its name
     "jobs": GROUND | {"lock", "progress", "video", "model", "stills", "pipeline", "api", "__init__"},  # its version
     "evaluation": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "pipeline"},
     "training": GROUND | {"progress", "video", "model", "pixels", "stills", "metrics", "__init__"},  # its version

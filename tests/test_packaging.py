@@ -57,11 +57,12 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_every_file_of_the_package(wheel: Path):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if name.startswith("vsr/")}
-    kinds = ("*.py", "*.safetensors", "py.typed")
+    kinds = ("*.py", "*.safetensors", "py.typed", "page/static/*")
     code = {path.relative_to(ROOT).as_posix() for kind in kinds for path in (ROOT / "vsr").rglob(kind)}
     presets = {f"vsr/presets/{path.name}" for path in (ROOT / "presets").iterdir()}
     assert held >= code | presets
     assert "vsr/py.typed" in held
+    assert "vsr/page/static/index.html" in held
     assert any(name.startswith("vsr/model/embedded/") and name.endswith(".safetensors") for name in held)
 
 

@@ -1,0 +1,54 @@
+// Elements out of the templates of index.html, and lists of them that follow lists of facts.
+
+/** A copy of a template's element. */
+export function make(name) {
+  return document.getElementById(`${name}-template`).content.firstElementChild.cloneNode(true);
+}
+
+/** Set the text; untouched where it is the same, so that what somebody selects or hears stays. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Set the text and hide the element where there is none. */
+export function sayIf(element, text) {
+  say(element, text ?? "");
+  element.hidden = !text;
+}
+
+/** A button without text gets its name, for those who hear it and those who point at it. */
+export function label(button, text) {
+  button.setAttribute("aria-label", text);
+  button.title = text;
+}
+
+/** Elements by key: those that stay are kept (with focus and scroll), new ones come, others go. */
+export class Keyed {
+  constructor(parent, create) {
+    this.parent = parent;
+    this.create = create;
+    this.views = new Map();
+  }
+
+  /** `facts` in order; `view.show(fact, index)` is called for each. Views have an `element`. */
+  show(facts, keyOf) {
+    const focused = document.activeElement;
+    const keys = new Set(facts.map(keyOf));
+    for (const [key, view] of this.views) {
+      if (keys.has(key)) continue;
+      view.element.remove();
+      view.close?.();
+      this.views.delete(key);
+    }
+    facts.forEach((fact, index) => {
+      const key = keyOf(fact);
+      if (!this.views.has(key)) this.views.set(key, this.create(fact));
+      const view = this.views.get(key);
+      view.show(fact, index);
+      const here = this.parent.children[index];
+      if (here !== view.element) this.parent.insertBefore(view.element, here ?? null);
+    });
+    // An element that is moved in the document loses its focus.
+    if (focused !== document.activeElement && this.parent.contains(focused)) focused.focus({ preventScroll: true });
+  }
+}
