@@ -114,6 +114,13 @@ def _add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser], sh
     )  # fmt: skip
     parser.add_argument("--once", action="store_true", help="do what lies there, and end: status 1 if any of it failed")
     parser.add_argument("--state", metavar="DIR", help="where the daemon keeps its ledger (default: INBOX/.vsr)")
+    parser.add_argument("--serve", metavar="[HOST:]PORT", help="serve a page there; 127.0.0.1 is this machine alone")
+    parser.add_argument(
+        "--token", metavar="FILE", help="what the page asks browsers for (or VSR_TOKEN in the environment)"
+    )
+    parser.add_argument(
+        "--host-name", action="append", default=[], metavar="NAME", help="another name of the page's host (repeatable)"
+    )
     _add_settings(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object for each event, to stdout")
 

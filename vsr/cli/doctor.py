@@ -11,7 +11,7 @@ import platform
 import shutil
 from typing import Any
 
-EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali", "watchdog")
+EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali", "watchdog", "starlette", "uvicorn")
 
 
 def run(options: argparse.Namespace) -> int:

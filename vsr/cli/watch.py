@@ -8,14 +8,17 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vsr.cli.options import read_given
 from vsr.errors import UsageError
 from vsr.settings import Settings
+
+if TYPE_CHECKING:
+    from vsr.page.page import Page
 
 
 def run(options: argparse.Namespace) -> int:
@@ -44,10 +47,29 @@ def run(options: argparse.Namespace) -> int:
         state=Path(options.state).resolve() if options.state else None,
     )
     log = Log(sys.stdout if options.json else sys.stderr, SystemClock(), as_json=options.json)
+    page = _make_page(options)
     daemon = Daemon(inbox, terms, log)
-    # `daemon.station` is what a page may show, once the daemon is entered.
-    with _heeding({"SIGTERM": daemon.stop, "SIGINT": daemon.stop, "SIGHUP": daemon.look}), daemon:
+    with (
+        _heeding({"SIGTERM": daemon.stop, "SIGINT": daemon.stop, "SIGHUP": daemon.look}),
+        daemon,
+        page.serve(daemon.station) if page else nullcontext() as url,
+    ):
+        if url is not None:
+            log.say("serving", f"its page is {url}", url=url)
         return daemon.run()
+
+
+def _make_page(options: argparse.Namespace) -> Page | None:
+    """The page that is asked for; what is wrong with it is said before the daemon starts."""
+    if options.serve is None:
+        if options.token is not None or options.host_name:
+            raise UsageError("--token and --host-name are of the page", hint="--serve ADDRESS serves it")
+        return None
+    from vsr.page.access import read_token
+    from vsr.page.address import Address
+    from vsr.page.page import Page
+
+    return Page(Address.parse(options.serve), read_token(options.token, os.environ), options.host_name)
 
 
 def _settle_paths(values: dict[str, Any]) -> dict[str, Any]:
