@@ -290,7 +290,21 @@ def test_a_film_moved_with_its_folder_goes_on(film: films.Film, tmp_path: Path, 
     assert upscale(film, elsewhere / "out.mp4", tiny_weights).frames_resumed == 12
 
 
-def test_the_command_line(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+def test_another_grid_begins_anew(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    monkeypatch.setattr(segments_module, "LENGTH", Fraction(3, 4))
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert (report.frames_out, report.frames_resumed) == (24, 0)
+    assert "begun anew: segments was 1/2 s from 0 s on and is 3/4 s from 0 s on" in report.warnings
+
+
+def test_the_command_line(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments_module, "LENGTH", Fraction(4))  # as the commands have it
+    film = make_film(films.plain, times=120)
     break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
 
     def vsr_command(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -299,8 +313,11 @@ def test_the_command_line(film: films.Film, tmp_path: Path, tiny_weights: Path) 
     listed = vsr_command("jobs", "list", "--json", str(tmp_path))
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)
-    assert (found["num_done"], found["num_frames"], found["is_running"]) == (12, 24, False)
-    assert "12 of 24 frames" in vsr_command("jobs", "list", str(tmp_path)).stdout
+    assert (found["num_done"], found["num_frames"], found["is_running"]) == (96, 120, False)
+    assert "96 of 120 frames" in vsr_command("jobs", "list", str(tmp_path)).stdout
+    goes_on = vsr_command("upscale", str(film.path), "-o", str(tmp_path / "out.mp4"), "--model", str(tiny_weights))
+    assert "out.mp4: 120 frames (96 by an earlier run), 256x192" in goes_on.stderr
+    break_off(film, tmp_path / "other.mp4", tiny_weights, 3)
     assert vsr_command("jobs", "clean", str(tmp_path)).stdout.startswith("removed ")
     assert "nothing is unfinished" in vsr_command("jobs", "list", str(tmp_path)).stderr
     missing = vsr_command("jobs", "list", str(tmp_path / "none"))

@@ -81,6 +81,8 @@ def _show(report: Report, options: argparse.Namespace, settings: Settings) -> in
         print(json.dumps(report.as_dict()), flush=True)
     elif not options.quiet:
         what = "1 picture" if report.kind == "image" else f"{report.frames_out} frame{'s' * (report.frames_out != 1)}"
+        if report.frames_resumed:
+            what += f" ({report.frames_resumed} by an earlier run)"
         width, height = report.size_out
         speed = f"{report.seconds:.1f} s ({report.fps:.2f} frames/s)"
         how = f"{report.model} in {report.precision} on {report.device}"

@@ -16,6 +16,7 @@ from vsr.model.upscaler import Upscaler
 from vsr.pipeline.plan import FilmPlan
 from vsr.video.abilities import describe_ffmpeg
 from vsr.video.encoding import Encoding
+from vsr.video.segments import SegmentGrid
 
 __all__ = ["describe_source", "describe_work", "find_difference"]
 
@@ -32,9 +33,11 @@ def describe_work(plan: FilmPlan, upscaler: Upscaler) -> dict[str, str]:
         SourceError: the film cannot be read.
     """
     encoding, window = plan.output.encoding, plan.output.window
+    grid = SegmentGrid.of(plan.info, window)
     return {
         **describe_source(plan.info.path),
         "part": f"{window.start} to {window.end}",
+        "segments": f"{grid.length} s from {grid.origin} s on",
         "container": plan.output.path.suffix.lower(),
         "decoder": plan.decoder.name,
         "model": upscaler.network.name,
