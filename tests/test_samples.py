@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from vsr.cli.arguments import build_parser
 from vsr.jobs.batch_file import read_batch_file
 from vsr.jobs.daemon import CANCEL_SECONDS, CLOSE_SECONDS, STOP_SECONDS
@@ -55,3 +57,15 @@ def test_the_container_calls_the_daemon():
     options = build_parser().parse_args(arguments)
     assert (program, options.command, options.inbox, options.output) == ("vsr", "watch", "/in", "/out")
     assert {options.inbox, options.output} < set(json.loads(words["VOLUME"]))
+
+
+def test_rays_launcher_takes_the_cluster():
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'vsr[cluster]'")
+    import yaml  # Ray brings it
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    cluster = yaml.safe_load((SAMPLES / "cluster.yaml").read_text(encoding="utf-8"))
+    assert cluster["min_workers"] == cluster["max_workers"] == len(cluster["provider"]["worker_ips"])
+    for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
+        assert "--disable-usage-stats" in cluster[commands][-1]
+    validate_config(prepare_config(cluster))

@@ -11,7 +11,18 @@ import platform
 import shutil
 from typing import Any
 
-EXTRAS = ("spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali", "watchdog", "starlette", "uvicorn")
+EXTRAS = (
+    "spandrel",
+    "openvino",
+    "onnx",
+    "onnxruntime",
+    "tensorrt",
+    "nvidia.dali",
+    "watchdog",
+    "starlette",
+    "uvicorn",
+    "ray",
+)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -101,7 +101,7 @@ def _check_presence(address: str) -> None:
 
 
 def _no_cluster(address: str, reason: str) -> DeviceError:
-    hint = "`ray start --head` makes one and says its address; auto does without"
+    hint = "`ray start --head` makes one; where it asks for a token, set RAY_AUTH_MODE=token; auto does without both"
     return DeviceError(f"no cluster answers at {address!r}: {reason}", hint=hint)
 
 
