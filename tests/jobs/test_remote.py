@@ -86,6 +86,15 @@ def test_what_may_pass_is_repeated_and_what_will_not_is_not(film: RemoteFilm, mo
     assert not isinstance(caught.value, PassingFailure)
 
 
+def test_a_film_that_is_not_on_the_machine(film: RemoteFilm):
+    film.source.unlink()
+    with pytest.raises(RemoteFailure) as caught:
+        identify(film)
+    failure = caught.value.failure
+    assert (failure.kind, failure.may_pass) == ("SourceError", False)
+    assert failure.hint == "every machine of the cluster needs the film under the same path"
+
+
 def test_failures_travel(tmp_path: Path):
     failure = judge(MemoryError(), tmp_path / "a", tmp_path / "b")
     for kind in (RemoteFailure, PassingFailure):

@@ -30,7 +30,7 @@ MAX_RETRIES = 3
 TASKS_PER_SLOT = 2
 # Cells in a task. A GPU is through with one in a moment, and entering a film in its midst takes another.
 NUM_CELLS = {"cpu": 1, "cuda": 4}
-LOOK_SECONDS = 0.2  # between looks at `cancel`
+LOOK_SECONDS = 0.2  # between looks at `cancel` and `pause`
 
 # What may differ between this machine and those that make the segments.
 _OF_THE_MAKERS = ("device", "engine", "precision", "decoder")
@@ -61,8 +61,7 @@ class ClusterFilm:
         self._num_cells = NUM_CELLS[share.device]
         options = _task_options(share)
         self._make_cells = ray.remote(max_calls=0)(make_cells).options(**options)
-        task = ray.remote(max_calls=0)(identify).options(**options).remote(self._film)
-        self.identity: dict[str, str] = self._fetch(task)
+        self.identity = self._identify(ray.remote(max_calls=0)(identify).options(**options))
         here = {name: value for name, value in describe_work(plan, upscaler).items() if name not in _OF_THE_MAKERS}
         difference = find_difference(self.identity, here)
         if difference is not None:
@@ -70,6 +69,16 @@ class ClusterFilm:
                 f"the cluster would make another film than this machine has planned: {difference}",
                 hint="install the same versions everywhere; where encoders differ, name one: --encoder software",
             )
+
+    def _identify(self, task_of_film: Any) -> dict[str, str]:
+        """Ask a machine what it makes of the film; it may have others to finish first."""
+        task, orders = task_of_film.remote(self._film), self._orders
+        while not self._ray.wait([task], timeout=LOOK_SECONDS)[0]:
+            if orders.cancel.is_set() or orders.pause.is_set():
+                self._ray.cancel(task)
+                raise Interrupted
+        identity: dict[str, str] = self._fetch(task)
+        return identity
 
     def make_segments(self, work: WorkFolder) -> None:
         """Make all that is missing, and record it as it comes.
@@ -93,8 +102,7 @@ class ClusterFilm:
         token = _read_token(folder)
         try:
             while waiting or pending:
-                num_slots = self._find_share(self._device).num_slots  # machines come and go
-                while waiting and not orders.pause.is_set() and len(pending) < TASKS_PER_SLOT * num_slots:
+                while waiting and not orders.pause.is_set() and len(pending) < TASKS_PER_SLOT * self._count_slots():
                     cells = waiting.popleft()
                     pending.append(
                         self._make_cells.remote(self._film, cells, self.identity, work.num_threads, folder, token)
@@ -110,6 +118,13 @@ class ClusterFilm:
         finally:
             for task in pending:
                 ray.cancel(task)
+
+    def _count_slots(self) -> int:
+        """How many tasks there is room for now: machines come and go."""
+        try:
+            return self._find_share(self._device).num_slots
+        except DeviceError:  # none is there: the tasks wait until one is
+            return 1
 
     def _accept(self, delivery: Delivery, work: WorkFolder, note: str) -> None:
         from vsr.video.faults import writing

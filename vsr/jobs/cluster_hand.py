@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from vsr.pipeline.plan import FilmPlan
     from vsr.pipeline.report import Report
 
-__all__ = ["ClusterHand"]
+__all__ = ["FILMS_AT_A_TIME", "ClusterHand"]
+
+# While one is joined, or is down to its last tasks, the cluster works on the other.
+FILMS_AT_A_TIME = 2
 
 
 class ClusterHand:
-    """Makes films on a cluster, one after the other. Several of them keep the cluster busy while a film is joined.
+    """Makes films on a cluster, one after the other.
 
     Its methods are those of `vsr.jobs.crew.Worker`, and mean the same. There are no previews.
 

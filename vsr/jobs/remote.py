@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsr.errors import DeviceError
+from vsr.errors import DeviceError, SourceError
 from vsr.jobs.failure import RemoteFailure, judge
 from vsr.jobs.kept_upscaler import KeptUpscaler
 from vsr.settings import Settings
@@ -139,7 +139,10 @@ def _telling(film: RemoteFilm) -> Iterator[None]:
         yield
     except Exception as exc:
         failure = judge(exc, film.source, film.source)
-        failure = replace(failure, message=f"{failure.message} (on {platform.node()})")
+        hint = failure.hint
+        if isinstance(exc, SourceError) and not film.source.exists():
+            hint = "every machine of the cluster needs the film under the same path"
+        failure = replace(failure, message=f"{failure.message} (on {platform.node()})", hint=hint)
         raise (PassingFailure if failure.may_pass else RemoteFailure)(failure) from exc
 
 
