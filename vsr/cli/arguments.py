@@ -80,6 +80,11 @@ def _add_batch(commands: argparse._SubParsersAction[argparse.ArgumentParser], sh
         "--overwrite", action="store_true", help="replace outputs that are not of an earlier run of the batch"
     )
     parser.add_argument("--fresh", action="store_true", help="do everything again, from the first picture on")
+    parser.add_argument(
+        "--cluster", metavar="auto|HOST:PORT",
+        help="share every film out to a cluster of Ray: the one there, or (auto) one that is here already, or else all"
+        " GPUs or cores of this machine",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="list what would be done")
     parser.add_argument("--report", metavar="FILE", help="write what became of every film there, as JSON")
     parser.add_argument("--json", action="store_true", help="print what became of every film as one JSON object")

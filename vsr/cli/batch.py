@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +52,11 @@ def _work(options: argparse.Namespace, batch_name: str, entries: list[Entry], pl
     from vsr.jobs.ledger import Ledger
 
     is_quiet = options.quiet or options.json
-    jobs, hires = _list_jobs(entries, place, notes), _list_hires(options)
-    _make_folder(place.parent)
-    with Ledger(place) as ledger:
+    jobs = _list_jobs(entries, place, notes)
+    with ExitStack() as stack:
+        hires = stack.enter_context(_hiring(options))
+        _make_folder(place.parent)
+        ledger = stack.enter_context(Ledger(place))
         batch = Batch(ledger, batch_name, hires, overwrite=options.overwrite, fresh=options.fresh)
         with _stopped_by_signals(batch.stop):
             batch.enter(jobs)
@@ -71,12 +73,20 @@ def _work(options: argparse.Namespace, batch_name: str, entries: list[Entry], pl
     return 0 if report.is_all_well else 1
 
 
-def _list_hires(options: argparse.Namespace) -> list[Hire]:
-    """Who makes the films: a worker process for each device."""
-    from vsr.jobs.crew import Worker
-    from vsr.jobs.devices import list_devices
+@contextmanager
+def _hiring(options: argparse.Namespace) -> Iterator[list[Hire]]:
+    """Who makes the films: a worker process for each device, or a cluster."""
+    if options.cluster is None:
+        from vsr.jobs.crew import Worker
+        from vsr.jobs.devices import list_devices
 
-    return [partial(Worker, device) for device in list_devices(options.device)]
+        yield [partial(Worker, device) for device in list_devices(options.device)]
+        return
+    from vsr.jobs.cluster import Cluster
+    from vsr.jobs.cluster_hand import FILMS_AT_A_TIME, ClusterHand
+
+    with Cluster(options.cluster) as cluster:
+        yield [partial(ClusterHand, cluster)] * FILMS_AT_A_TIME
 
 
 def _forecast(options: argparse.Namespace, batch_name: str, entries: list[Entry], place: Path, notes: list[str]) -> int:

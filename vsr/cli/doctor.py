@@ -12,17 +12,8 @@ import shutil
 from typing import Any
 
 EXTRAS = (
-    "spandrel",
-    "openvino",
-    "onnx",
-    "onnxruntime",
-    "tensorrt",
-    "nvidia.dali",
-    "watchdog",
-    "starlette",
-    "uvicorn",
-    "ray",
-)
+    "spandrel", "openvino", "onnx", "onnxruntime", "tensorrt", "nvidia.dali", "watchdog", "starlette", "uvicorn", "ray",
+)  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:

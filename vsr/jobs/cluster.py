@@ -124,4 +124,5 @@ def _load_ray() -> Any:
         import ray
     except ImportError as exc:
         raise UsageError("--cluster needs Ray", hint="pip install 'vsr[cluster]'") from exc
+    logging.getLogger("ray").setLevel(logging.ERROR)  # what it has to say to its own users
     return ray
