@@ -57,30 +57,29 @@ def test_a_machine_that_is_lost_is_done_without(machines: Any, film: films.Film,
 
 
 @pytest.mark.bench
-@pytest.mark.timeout(600)
-def test_two_machines_are_faster_than_one_and_make_the_same_film(
-    machines: Any, film: films.Film, slow_weights: Path, tmp_path: Path
+@pytest.mark.timeout(900)
+def test_two_workers_are_faster_than_one_and_make_the_same_film(
+    machines: Any, slow_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Seconds from the order to the finished film, the first run of each process left out."""
+    """Seconds from the order to the finished film, in turns, by workers that have worked before."""
+    machines.add_node(num_cpus=1)
+    film = films.plain(tmp_path / "film.mp4", times=24 * 96, size=(96, 72), sounds=[films.Sound(seconds=96)])
     seconds: dict[int, list[float]] = {1: [], 2: []}
-    made = []
+    made = set()
     ear = Ear()
     with Cluster(machines.address) as cluster:
         hand = ClusterHand(cluster, ear)
-        for repeat in range(6):
-            for number in (1, 2):
-                second = machines.add_node(num_cpus=1) if number == 2 else None
-                job = Order(1, film.path, tmp_path / f"{repeat}-{number}.mp4", {"model": str(slow_weights)})
-                hand.begin(job)
+        for repeat in range(5):
+            for num_tasks in (2, 1):  # at a time: the second worker has nothing to do
+                monkeypatch.setattr("vsr.jobs.cluster_film.TASKS_PER_SLOT", num_tasks / 2)
+                job = Order(1, film.path, tmp_path / f"{repeat}-{num_tasks}.mp4", {"model": str(slow_weights)})
                 began = time.monotonic()
-                report = ear.wait_for(Finished).report
-                seconds[number].append(time.monotonic() - began)
-                assert report["frames_out"] == film.num_frames
-                made.append(job.output.read_bytes())
-                if second is not None:
-                    machines.remove_node(second)
+                hand.begin(job)
+                assert ear.wait_for(Finished).report["frames_out"] == film.num_frames
+                seconds[num_tasks].append(time.monotonic() - began)
+                made.add(job.output.read_bytes())
         hand.close()
-    assert len(set(made)) == 1
-    one, two = (statistics.median(times[1:]) for times in seconds.values())
-    print(f"\none machine {one:.1f} s, two {two:.1f} s: {one / two:.2f} times as fast; {seconds}")
+    assert len(made) == 1
+    one, two = (statistics.median(seconds[number][1:]) for number in (1, 2))
+    print(f"\none worker {one:.1f} s, two {two:.1f} s: {one / two:.2f} times as fast; all runs: {seconds}")
     assert one / two > 1.2

@@ -46,6 +46,10 @@ def test_segments_go_into_their_folder_where_it_is_the_same_one(film: RemoteFilm
     assert (folder / "000000.segment").stat().st_size == delivery.entry.file.size
     (delivery,) = make_cells(film, Cells(1, 2), identify(film), 1, folder, b"another folder's token")
     assert delivery.data is not None
+    (folder / "000001.segment").mkdir()  # what cannot be written travels as well
+    (delivery,) = make_cells(film, Cells(1, 2), identify(film), 1, folder, b"token")
+    (folder / "000001.segment").rmdir()
+    assert delivery.data is not None
     assert not (folder / "000001.segment").exists()
 
 

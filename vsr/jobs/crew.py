@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from vsr.jobs.failure import Failure, describe_death, leaves_doubts
@@ -208,22 +207,24 @@ class _Process:
         self._thread.join()
 
     def _attend(self) -> None:
-        failure = Failure("WorkerDied", "a worker process cannot be started", may_pass=True)
+        if self._previous is not None:
+            self._previous.end(CLOSING_SECONDS)
+            self._previous = None
         try:
-            if self._previous is not None:
-                self._previous.end(CLOSING_SECONDS)
-                self._previous = None
-            with self._start() as popen:
+            popen = self._start()
+        except OSError as exc:
+            self.leave()  # so that the next order is not given to nobody
+            message = f"a worker process cannot be started: {exc.strerror or exc}"
+            self._worker._bury(self, Failure("WorkerDied", message, may_pass=True))
+            return
+        try:
+            with popen:
                 try:
                     self._listen(popen)
                 finally:
                     self.leave()  # before `popen` closes the pipe
-            failure = describe_death(popen.returncode)
-        except OSError as exc:
-            failure = replace(failure, message=f"{failure.message}: {exc.strerror}")
         finally:
-            self.leave()  # also where there never was a process
-            self._worker._bury(self, failure)
+            self._worker._bury(self, describe_death(popen.returncode))
 
     def _start(self) -> subprocess.Popen[bytes]:
         # The same code as here, whatever lies in the folder that this process happens to be in.

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,10 +116,12 @@ def put_in_place(segment: Path | bytes, path: Path) -> None:
 
 def _deliver(entry: Entry, folder: Path, token: bytes) -> Delivery:
     path = entry.file.path
-    if not _sees(folder, token):
-        return Delivery(entry, path.read_bytes())
-    put_in_place(path, folder / path.name)
-    return Delivery(entry, None)
+    if _sees(folder, token):
+        # Where it cannot be written to (another user, a full disk) the driver may, or is the one to say so.
+        with suppress(OSError):
+            put_in_place(path, folder / path.name)
+            return Delivery(entry, None)
+    return Delivery(entry, path.read_bytes())
 
 
 def _sees(folder: Path, token: bytes) -> bool:
