@@ -116,7 +116,7 @@ def test_a_disk_that_is_full(film: films.Film, whole: bytes, tmp_path: Path, tin
         pytest.skip("mounting a small disk takes root")
     try:
         output, done = disk / "out.mp4", []
-        for kilobytes in range(24, 2000, 16):
+        for kilobytes in range(24, 2000, 40):
             subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", str(disk)], check=True)
             process = forks.Process(target=run_on_full_disk, args=(film.path, output, tiny_weights))
             process.start()
