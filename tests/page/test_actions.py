@@ -61,7 +61,8 @@ def test_what_the_board_refuses_is_told_with_its_hint(client: SiteClient, board:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/jobs/a.mp4/retry", "/api/jobs/-1/retry", f"/api/jobs/{2**63}/retry", "/api/jobs/1/explode",
+    "path", ["/api/jobs/a.mp4/retry", "/api/jobs/-1/retry", f"/api/jobs/{2**63}/retry", f"/api/jobs/{'9' * 5000}/retry",
+     "/api/jobs/\u0661/retry", "/api/jobs/1/explode",
              "/api/jobs/..%2f..%2fetc/retry"]
 )  # fmt: skip
 def test_jobs_have_numbers_and_actions_names(client: SiteClient, board: BoardInMemory, path: str):

@@ -87,8 +87,6 @@ def test_trouble_of_the_board_is_told_and_passes(
             patch.setattr(board, "snapshot", fail)
             board.change()
             assert until(stream, "trouble") == {"trouble": "the ledger is locked"}
-            assert served.get("/healthz").text == "the ledger is locked\n"
-            assert served.get("/healthz").status_code == 503
         board.change()
         assert until(stream, "trouble") == {"trouble": None}
 

@@ -21,6 +21,19 @@ def test_health(client: SiteClient, board: BoardInMemory):
     assert (client.get("/healthz").status_code, client.get("/healthz").text) == (503, "the disk is nearly full\n")
 
 
+def test_health_tells_nobody_of_paths(client: SiteClient, board: BoardInMemory, monkeypatch: pytest.MonkeyPatch):
+    """It is for everybody, whereas messages of errors name files."""
+
+    def fail() -> dict[str, Any]:
+        raise VsrError("'/srv/in/.vsr/ledger.sqlite' cannot be used")
+
+    monkeypatch.setattr(board, "snapshot", fail)
+    answer = client.get("/healthz")
+    assert answer.status_code == 503
+    assert "cannot be read" in answer.text
+    assert "/srv" not in answer.text
+
+
 def test_health_of_a_daemon_that_does_not_answer(
     client: SiteClient, board: BoardInMemory, monkeypatch: pytest.MonkeyPatch
 ):

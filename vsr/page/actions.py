@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 from starlette.requests import Request
@@ -29,8 +30,8 @@ class Actions:
             Route("/api/state", self.tell),
             Route("/api/pause", self.pause, methods=["POST"]),
             Route("/api/resume", self.resume, methods=["POST"]),
-            Route("/api/jobs/{id:int}/move", self.move, methods=["POST"]),
-            Route("/api/jobs/{id:int}/{action}", self.act, methods=["POST"]),
+            Route("/api/jobs/{id}/move", self.move, methods=["POST"]),
+            Route("/api/jobs/{id}/{action}", self.act, methods=["POST"]),
         ]
 
     async def tell(self, request: Request) -> Response:
@@ -65,7 +66,8 @@ def id_of(request: Request) -> int:
         Refusal: no job can have this number.
     """
     id = request.path_params["id"]
-    if not _is_id(id):
+    # Not read as a number before it is known to be short: Python refuses to, from 4301 digits on.
+    if not re.fullmatch("[0-9]{1,19}", id) or not _is_id(int(id)):
         raise Refusal(404, "no job has such a number")
     return int(id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,8 @@ ANSWER_SECONDS = 5.0
 
 # Not asked of the system, whose tables differ; browsers run no script of another type.
 _KINDS = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
+_logger = logging.getLogger(__name__)
+
 _WRONG_TOKEN = '<p class="error" role="alert">That is not the token.</p>'
 
 
@@ -57,7 +60,7 @@ class Site:
                 Route("/healthz", self._health),
                 Route("/metrics", self._metrics),
                 Route("/events", EventStream(self.live), methods=["GET"]),
-                Route("/api/jobs/{id:int}/preview", Preview(board).tell),
+                Route("/api/jobs/{id}/preview", Preview(board).tell),
                 *Actions(board).routes(),
                 *Uploads(board).routes(),
             ],
@@ -105,7 +108,8 @@ class Site:
         except TimeoutError:
             trouble = f"the daemon has not answered for {ANSWER_SECONDS:g} s"
         except VsrError as exc:
-            trouble = exc.message
+            _logger.error("the state of the daemon cannot be read: %s", exc.message)
+            trouble = "the state of the daemon cannot be read; its log says why"  # the message may name a path
         return Response(f"{trouble or 'ok'}\n", 503 if trouble else 200, media_type="text/plain")
 
     async def _metrics(self, request: Request) -> Response:
