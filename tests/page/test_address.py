@@ -72,3 +72,9 @@ def test_an_address_in_use_is_said():
 def test_an_address_of_another_machine_is_said():
     with pytest.raises(UsageError, match="no page can be served"):
         Address("192.0.2.1", 0).bind()
+
+
+@pytest.mark.parametrize("host", ["films..lan", ".", "x" * 70])
+def test_a_name_that_can_be_none_is_said(host: str):
+    with pytest.raises(UsageError, match="no page can be served"):
+        Address.parse(f"{host}:0").bind()

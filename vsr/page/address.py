@@ -53,8 +53,8 @@ class Address:
         try:
             family = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
             return socket.create_server((host, self.port), family=family, backlog=128)
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
+        except (OSError, UnicodeError) as exc:  # the latter of a name that no name server can be asked for, as "a..b"
+            reason = getattr(exc, "strerror", None) or str(exc)
             raise UsageError(f"no page can be served at {self.url}: {reason}", hint="give another --serve") from exc
 
 
