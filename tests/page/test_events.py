@@ -135,21 +135,6 @@ def test_who_reads_nothing_holds_nobody_up(url: str, served: httpx.Client, board
             assert time.monotonic() - began < 6
 
 
-def test_who_reads_nothing_is_let_go(
-    url: str, served: httpx.Client, board: BoardInMemory, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(events, "SEND_SECONDS", 0.2)
-    with connect_and_read_nothing(url):
-        deadline = time.monotonic() + 10
-        while "vsr_pages_open 1\n" not in served.get("/metrics").text:
-            assert time.monotonic() < deadline
-        board.change(trouble="a" * MUCH)
-        while "vsr_pages_open 0\n" not in served.get("/metrics").text:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-            board.change(trouble="b" * MUCH if board.trouble == "a" * MUCH else "a" * MUCH)
-
-
 def test_closing_lets_everybody_go(board: BoardInMemory):
     """Readers get the end of the stream; who reads nothing cannot keep the daemon either; no thread is left."""
     threads = threading.active_count()

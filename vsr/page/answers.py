@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from vsr.errors import VsrError
 __all__ = ["Refusal", "answer", "read_body", "read_json", "refuse", "to_json"]
 
 _LONGEST_ORDER = 64 * 1024  # bytes of JSON
+ORDER_SECONDS = 30.0
 
 
 class Refusal(VsrError):
@@ -45,13 +47,17 @@ async def read_body(request: Request) -> bytes:
     """The body of a short request.
 
     Raises:
-        Refusal: it is not short.
+        Refusal: it is not short, or does not come.
     """
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > _LONGEST_ORDER:
-            raise Refusal(413, "that is more than an order takes")
+    try:
+        async with asyncio.timeout(ORDER_SECONDS):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > _LONGEST_ORDER:
+                    raise Refusal(413, "that is more than an order takes")
+    except TimeoutError as exc:
+        raise Refusal(408, "the order did not come to its end") from exc
     return bytes(body)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from starlette.types import Receive, Scope, Send
 
@@ -12,16 +11,13 @@ from vsr.page.live import Live
 __all__ = ["EventStream"]
 
 HEARTBEAT_SECONDS = 15.0
-SEND_SECONDS = 30.0
-
-_logger = logging.getLogger(__name__)
 
 # A comment keeps proxies from closing what is silent; scripts do not see comments, so the event says the same to them.
 _HEARTBEAT = ": heartbeat\nevent: beat\ndata:\n\n"
 
 
 class EventStream:
-    """An answer that goes on until the client leaves, reads nothing for `SEND_SECONDS`, or the page closes.
+    """An answer that goes on until the client leaves, or is cut off since it reads nothing, or the page closes.
 
     Events: `state`, a JSON object with those parts of the snapshot that changed since the one before (the first has
     all); `beat`, without data, after `HEARTBEAT_SECONDS` of silence.
@@ -47,22 +43,18 @@ class EventStream:
 
     async def _write(self, send: Send) -> None:
         async def write(text: str, *, more: bool = True) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": more})
 
         seen = 0
-        try:
-            await write("retry: 1000\n\n")
-            await self._live.refresh()  # what was read while nobody looked may be old
-            while not self._live.is_closed:
-                seen, news = await self._live.wait(seen, HEARTBEAT_SECONDS)
-                if news is not None:
-                    await write(f"event: state\ndata: {news}\n\n")
-                elif not self._live.is_closed:
-                    await write(_HEARTBEAT)
-            await write("", more=False)
-        except TimeoutError:
-            _logger.info("a page that reads nothing was let go")
+        await write("retry: 1000\n\n")
+        await self._live.refresh()  # what was read while nobody looked may be old
+        while not self._live.is_closed:
+            seen, news = await self._live.wait(seen, HEARTBEAT_SECONDS)
+            if news is not None:
+                await write(f"event: state\ndata: {news}\n\n")
+            elif not self._live.is_closed:
+                await write(_HEARTBEAT)
+        await write("", more=False)
 
 
 async def _leave(receive: Receive) -> None:

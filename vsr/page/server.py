@@ -9,6 +9,7 @@ import threading
 import uvicorn
 
 from vsr.errors import VsrError
+from vsr.page.connection import Connection
 from vsr.page.site import Site
 
 __all__ = ["ServerThread"]
@@ -26,7 +27,7 @@ class ServerThread(threading.Thread):
         self._server = uvicorn.Server(
             uvicorn.Config(
                 site.app,
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="on",
                 log_config=None,  # the daemon's own

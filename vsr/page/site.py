@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
@@ -65,7 +65,7 @@ class Site:
                 *Uploads(board).routes(),
             ],
             middleware=[Middleware(Guard, names=names, access=access)],
-            exception_handlers={VsrError: _tell_error, HTTPException: _tell_http_error},
+            exception_handlers={VsrError: _tell_error, HTTPException: _tell_http_error, ClientDisconnect: _tell_nobody},
             lifespan=self._live_on,
         )
         self.app.router.redirect_slashes = False  # an address with one slash more is another address
@@ -129,3 +129,7 @@ def _tell_error(request: Request, error: Exception) -> Response:
 def _tell_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return refuse(error.status_code, error.detail, headers=error.headers)
+
+
+def _tell_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=400)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -58,8 +58,6 @@ class Uploads:
         self._coming.add(name)
         try:
             await self._receive(request, self._board.inbox / name, floor)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody hears it
         finally:
             self._coming.discard(name)
         return answer({"name": name}, 201)
