@@ -33,6 +33,16 @@ def test_orders_of_other_sites(client: SiteClient, board: BoardInMemory, headers
     assert list(board.inbox.iterdir()) == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_what_other_sites_embed(client: SiteClient, site: str):
+    """A picture, a script or a frame elsewhere with an address of ours; whereas a link may lead here."""
+    for path in ("/", "/api/state", "/api/jobs/1/preview", "/events", "/static/page.js"):
+        for kind in ("image", "script", "empty", "iframe"):
+            assert client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Dest": kind}).status_code == 403
+    assert client.get("/", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Dest": "document"}).status_code == 200
+    assert client.get("/", headers={"Sec-Fetch-Site": "none", "Sec-Fetch-Dest": "document"}).status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
 def test_orders_in_the_form_of_a_form(client: SiteClient, board: BoardInMemory, kind: str):
     """What a form elsewhere could send, should a browser tell nothing of where it comes from."""

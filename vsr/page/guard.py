@@ -1,7 +1,8 @@
 """The door of the page: what may come in at all, and what every answer tells the browser to refuse.
 
 A page on loopback is reached by every other page that the same browser has open. They cannot read answers (there are
-no CORS headers), but they could send orders, so everything that changes something must be shown to come from our own.
+no CORS headers), but they could send orders, so everything that changes something must be shown to come from our own;
+the rest is refused where the browser says that it does not.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Guard:
         headers, method, path = Headers(scope=scope), scope["method"], scope["path"]
         if not self._names.has(headers.get("host", "")):
             return refuse(403, "the page is not served under this name", "vsr watch --host-name NAME adds one")
-        if method not in _SAFE and (reason := _foreign(headers)):
+        if reason := _foreign(headers) if method not in _SAFE else _embedded(headers):
             return refuse(403, reason)
         if method not in _SAFE and path != "/login" and not _is_of_a_script(headers):
             return refuse(415, "this takes Content-Type: application/json, or a header X-VSR")
@@ -94,6 +95,13 @@ def _foreign(headers: Headers) -> str | None:
     if origin is not None and origin.lower().partition("://")[2] != headers.get("host", "").lower():
         return "the request comes from another origin"
     return None
+
+
+def _embedded(headers: Headers) -> str | None:
+    """Why a request that changes nothing is none of our own page's. Links from other sites are followed; what they
+    embed they could not read, but streams of events would hold our connections, and previews cost a worker's time."""
+    is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    return "the request comes from another site" if is_foreign and headers.get("sec-fetch-dest") != "document" else None
 
 
 def _is_of_a_script(headers: Headers) -> bool:
