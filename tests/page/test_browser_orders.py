@@ -52,6 +52,19 @@ def test_reorder_by_dragging(queue: Locator, tab: Tab, board: BoardInMemory, fil
     assert len(board.orders) == 1
 
 
+def test_reorder_by_a_quick_hand(queue: Locator, tab: Tab, board: BoardInMemory):
+    """One event for the whole way."""
+    grip = tab.get_by_role("button", name="Move c.mp4: drag, or use the arrow keys").bounding_box()
+    row = tab.locator("#queue .row", has_text="a.mp4").bounding_box()
+    assert grip is not None
+    assert row is not None
+    tab.mouse.move(grip["x"] + 5, grip["y"] + 10)
+    tab.mouse.down()
+    tab.mouse.move(grip["x"] + 5, row["y"] + 2)
+    tab.mouse.up()
+    wait_until(lambda: board.names_in_queue == ["c.mp4", "a.mp4", "b.mp4"])
+
+
 def test_reorder_by_keys(queue: Locator, tab: Tab, board: BoardInMemory):
     tab.get_by_role("button", name="Move c.mp4: drag, or use the arrow keys").focus()
     tab.keyboard.press("ArrowUp")

@@ -60,9 +60,9 @@ export class Queue {
   drag(event) {
     if (!this.dragged) return;
     const { element } = this.dragged;
-    const { previousElementSibling: above, nextElementSibling: below } = element;
-    if (below && event.clientY > middle(below)) this.list.insertBefore(below, element);
-    else if (above && event.clientY < middle(above)) element.after(above);
+    // All that it has passed: a quick hand sends few events.
+    for (let row; (row = element.nextElementSibling) && event.clientY > middle(row); ) this.list.insertBefore(row, element);
+    for (let row; (row = element.previousElementSibling) && event.clientY < middle(row); ) element.after(row);
     if (event.clientY < EDGE_PIXELS) window.scrollBy(0, -SCROLL_PIXELS);
     else if (event.clientY > window.innerHeight - EDGE_PIXELS) window.scrollBy(0, SCROLL_PIXELS);
   }
