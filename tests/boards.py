@@ -103,6 +103,9 @@ class BoardInMemory:
 
     # what the page does
 
+    def takes(self, name: str) -> bool:
+        return not name.startswith("~") and name.lower().endswith((".mp4", ".mkv"))
+
     def snapshot(self) -> dict[str, Any]:
         with self._lock:
             counts = Counter(job["state"] for job in self._jobs.values())

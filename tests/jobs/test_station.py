@@ -55,6 +55,21 @@ def test_snapshot(world: World):
         assert daemon.station.inbox == INBOX
 
 
+def test_names_that_are_taken(world: World):
+    with world.make() as daemon:
+        names = (
+            "film.mp4",
+            "PICTURE.PNG",
+            "~film.mp4",
+            ".film.mp4",
+            "film.mp4.part",
+            "film.tmp",
+            "preset.toml",
+            "notes.txt",
+        )
+        assert [name for name in names if daemon.station.takes(name)] == ["film.mp4", "PICTURE.PNG"]
+
+
 def test_progress_has_a_rate_and_an_end(world: World):
     world.seconds_per_film = 1000.0
     world.num_done_before = 40  # by an earlier run: no work of this one

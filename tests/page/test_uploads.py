@@ -52,6 +52,7 @@ BAD_NAMES = [
     "", " ", ".", "..", "../x.mp4", "/etc/x.mp4", "a/b.mp4", "a\\b.mp4", "..\\x.mp4", ".hidden.mp4", "nul\0.mp4",
     "line\nbreak.mp4", "tab\t.mp4", "turned\u202e4pm.exe.mp4", "unseen\u200b.mp4",
     "x" * 201 + ".mp4", "é" * 100 + ".mp4", "film.mp4.part", "preset.toml", "PRESET.TOML", "done", "failed",
+    "~film.mp4", "film.tmp", "notes.txt", "film.mp4.",
 ]  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from vsr.jobs.endings import Endings
 from vsr.jobs.failure import Failure
 from vsr.jobs.file_system import FileSystem
 from vsr.jobs.handover import Handover, stage
-from vsr.jobs.inbox import Inbox
+from vsr.jobs.inbox import Inbox, Kind
 from vsr.jobs.job import Job, State
 from vsr.jobs.ledger import Ledger
 from vsr.jobs.log import Log
@@ -73,6 +73,10 @@ class Station:
     def inbox(self) -> Path:
         """The folder that is watched."""
         return self._inbox.root
+
+    def takes(self, name: str) -> bool:
+        """Whether a file of this name in the inbox is taken: a film or a picture, and not one in the making."""
+        return self._inbox.judge(self._inbox.root / name) is Kind.WORK
 
     def snapshot(self) -> dict[str, Any]:
         """Queue, work, history and state of the daemon, as JSON knows them."""

@@ -24,6 +24,9 @@ class Board(Protocol):
     def inbox(self) -> Path:
         """The folder that is watched; uploads go there."""
 
+    def takes(self, name: str) -> bool:
+        """Whether a file of this name in the inbox is work. Others would lie there for ever, unseen."""
+
     def snapshot(self) -> dict[str, Any]:
         """Everything that is shown, as JSON knows it (finite numbers, strings, lists, None):
 

@@ -8,7 +8,7 @@ import io
 import os
 import shutil
 import unicodedata
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,7 +25,6 @@ __all__ = ["Uploads"]
 
 LONGEST_NAME = 200  # bytes; 255 is the limit, and outputs and reports add to it
 _PIECE = 1 << 20  # bytes written at once
-_MEANT_FOR_THE_DAEMON = frozenset({".toml", ".part"})  # presets, and what is not whole yet
 
 
 class Uploads:
@@ -68,7 +67,7 @@ class Uploads:
         Raises:
             Refusal: a film of this name and size is not taken, and why.
         """
-        check_name(name)
+        check_name(name, self._board.takes)
         if name in self._coming:
             raise _coming_already(name)
         if os.path.lexists(self._board.inbox / name):
@@ -106,8 +105,11 @@ async def _pieces(request: Request) -> AsyncIterator[bytearray]:
     yield piece
 
 
-def check_name(name: str) -> None:
+def check_name(name: str, takes: Callable[[str], bool]) -> None:
     """
+    Args:
+        takes: see `Board.takes`.
+
     Raises:
         Refusal: `name` is not that of a file which may come into the inbox.
     """
@@ -126,10 +128,8 @@ def check_name(name: str) -> None:
         reason = "it holds characters that cannot be seen"
     elif length > LONGEST_NAME:
         reason = f"it has more than {LONGEST_NAME} bytes"
-    elif not Path(name).suffix:
-        reason = "it has no ending, as .mp4"
-    elif Path(name).suffix.lower() in _MEANT_FOR_THE_DAEMON:
-        reason = "the inbox gives such names a meaning of their own"
+    elif not takes(name):
+        reason = "it is not one of a finished film or picture, as film.mp4"
     if reason is not None:
         shown = name if len(name) <= 80 else f"{name[:80]}..."
         raise Refusal(400, f"{shown!r} is no name for an upload: {reason}", hint="rename the file")
