@@ -162,6 +162,9 @@ def test_cancel_of_what_is_at_work_or_waits_and_retry(id: int, world: World):
         kept = {f"failed/{id}.mp4", f"failed/{id}.mp4.error.txt", f"done/{3 - id}.mp4"}
         assert world.files.names(INBOX) == kept
         assert daemon.station.snapshot()["counts"]["cancelled"] == 1
+        # The latest in front: one without a time would come last, and never be seen where many films are done.
+        assert [job["id"] for job in daemon.station.snapshot()["history"]] == [3 - id, id]
+        assert all(job["added"] <= job["ended"] for job in daemon.station.snapshot()["history"])
         daemon.station.retry(id)
         assert world.files.names(INBOX) == {f"{id}.mp4", f"done/{3 - id}.mp4"}
         live(world, daemon, 300)

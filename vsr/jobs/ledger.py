@@ -314,7 +314,9 @@ class Ledger:
 
     def cancel(self, id: int) -> None:
         """Do a job no more. Who works on it is to look at the state, and to stop by himself."""
-        self._change(id, "cancelled", "waiting, working, paused, failed", "state = 'cancelled', owner = NULL")
+        self._change(
+            id, "cancelled", "waiting, working, paused, failed", "state = 'cancelled', owner = NULL, ended = :now"
+        )
 
     def pause(self, id: int) -> None:
         """Leave a job alone until `resume`. Who works on it is to look at the state, and to stop by himself."""
@@ -332,7 +334,7 @@ class Ledger:
                 raise JobError(f"there is no job {id} in {str(self.path)!r}")
             if row["state"] not in states.split(", "):
                 raise JobError(f"job {id} is {row['state']} and cannot be {what}", hint=f"only what is {states} can be")
-            connection.execute(f"UPDATE jobs SET {assignments} WHERE id = ?", (id,))
+            connection.execute(f"UPDATE jobs SET {assignments} WHERE id = :id", {"id": id, "now": self._clock()})
 
     def move(self, id: int, before_id: int | None) -> None:
         """Put a job that waits or is paused before another such; None: at the end of the queue."""

@@ -129,7 +129,7 @@ def check_name(name: str, takes: Callable[[str], bool]) -> None:
     elif length > LONGEST_NAME:
         reason = f"it has more than {LONGEST_NAME} bytes"
     elif not takes(name):
-        reason = "it is not one of a finished film or picture, as film.mp4"
+        reason = "it is not that of a complete film or picture, as film.mp4 is"
     if reason is not None:
         shown = name if len(name) <= 80 else f"{name[:80]}..."
         raise Refusal(400, f"{shown!r} is no name for an upload: {reason}", hint="rename the file")
