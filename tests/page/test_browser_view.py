@@ -58,6 +58,7 @@ def test_a_film_from_its_arrival_to_its_end(tab: Tab, board: BoardInMemory):
     expect(tab.locator(".left")).to_have_text("about 10 min left")
     expect(tab.locator(".frames")).to_have_text("85 of 200")
     expect(tab.locator(".where")).to_have_text("cuda:1")
+    expect(tab.locator(".film .cancel")).to_have_attribute("aria-label", "Cancel reel 1/film.mp4")
     expect(tab.get_by_role("progressbar")).to_have_attribute("aria-label", "Progress of reel 1/film.mp4")
     report = {"size_in": [320, 180], "size_out": [1280, 720], "frames_out": 200, "seconds": 16.0, "fps": 12.5}
     board.end(id, report=report, ended=time.time())
@@ -169,6 +170,24 @@ def test_nothing_sticks_out(tab: Tab, board: BoardInMemory):
             assert box is not None
             assert 0 <= box["x"] <= box["x"] + box["width"] <= width
             assert min(box["width"], box["height"]) >= 24, button.get_attribute("aria-label")  # WCAG 2.2, target size
+
+
+def test_what_is_the_same_stays_untouched(tab: Tab, board: BoardInMemory):
+    """Long lists beside a film that goes on: else the browser, and who hears the page, would be busy with them."""
+    board.begin(board.add("film.mp4"))
+    for state in ("waiting", "paused", "done", "failed", "cancelled"):
+        board.add(f"{state}.mp4", state, error="e", hint="h", ended=time.time())
+    expect(tab.locator("#history .row")).to_have_count(3)
+    expect(tab.locator("#queue .row")).to_have_count(2)
+    tab.evaluate("""() => {
+        window.changes = [];
+        const observer = new MutationObserver((records) => window.changes.push(...records));
+        const what = { subtree: true, childList: true, attributes: true, characterData: true };
+        for (const id of ["queue", "history"]) observer.observe(document.getElementById(id), what);
+    }""")
+    board.advance(1, done=50)
+    expect(tab.locator(".percent")).to_have_text("50 %")
+    assert tab.evaluate("window.changes.length") == 0
 
 
 def color_of(tab: Tab, name: str) -> str:

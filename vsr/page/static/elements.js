@@ -13,13 +13,23 @@ export function say(element, text) {
 /** Set the text and hide the element where there is none. */
 export function sayIf(element, text) {
   say(element, text ?? "");
-  element.hidden = !text;
+  hide(element, !text);
+}
+
+/** Set an attribute; untouched where it is the same: a page of long lists is shown anew four times in a second. */
+export function put(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+/** Hide or show; untouched where it is so already. */
+export function hide(element, isHidden) {
+  if (element.hidden !== isHidden) element.hidden = isHidden;
 }
 
 /** A button without text gets its name, for those who hear it and those who point at it. */
 export function label(button, text) {
-  button.setAttribute("aria-label", text);
-  button.title = text;
+  put(button, "aria-label", text);
+  put(button, "title", text);
 }
 
 /** Elements by key: those that stay are kept (with focus and scroll), new ones come, others go. */

@@ -69,6 +69,13 @@ class Film {
     else bar.removeAttribute("value");
     this.drawCurve(rates);
     label(this.$("button.pause"), `Pause ${job.name}`);
+    this.name = job.name;
+    this.nameCancel();
+  }
+
+  /** Several films have such a button. */
+  nameCancel() {
+    label(this.cancel, `${this.cancel.textContent} ${this.name}`);
   }
 
   /** What was told to stop does so after the pictures at hand, which may take a while. */
@@ -102,11 +109,13 @@ class Film {
     }
     this.cancel.classList.add("sure");
     say(this.cancel, "Really cancel");
+    this.nameCancel();
     this.timer = setTimeout(() => this.calmDown(), SURE_MS);
   }
 
   calmDown() {
     this.cancel.classList.remove("sure");
     say(this.cancel, "Cancel");
+    this.nameCancel();
   }
 }

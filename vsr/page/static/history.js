@@ -1,7 +1,7 @@
 // What is over: done, failed with the reason, cancelled.
 
 import { post } from "./connection.js";
-import { Keyed, label, make, say, sayIf } from "./elements.js";
+import { hide, Keyed, label, make, put, say, sayIf } from "./elements.js";
 import { ago, duration, rate } from "./words.js";
 
 export class History {
@@ -29,12 +29,12 @@ class Row {
   show(job) {
     this.job = job;
     const isFailed = job.state === "failed";
-    this.element.className = `row ${["done", "failed"].includes(job.state) ? job.state : "cancelled"}`;
+    put(this.element, "class", `row ${["done", "failed"].includes(job.state) ? job.state : "cancelled"}`);
     say(this.$(".name"), job.name);
     sayIf(this.$(".error"), isFailed ? job.error : null);
     sayIf(this.$(".hint"), isFailed ? job.hint : null);
     say(this.$(".sums"), sumsOf(job));
-    this.$(".retry").hidden = job.state === "done";
+    hide(this.$(".retry"), job.state === "done");
     label(this.$(".retry"), `Retry ${job.name}`);
     this.showTime();
   }
@@ -42,11 +42,11 @@ class Row {
   showTime() {
     const { ended } = this.job;
     const time = this.$("time");
-    time.hidden = ended === null;
+    hide(time, ended === null);
     if (ended === null) return;
     const date = new Date(ended * 1000);
-    time.dateTime = date.toISOString();
-    time.title = date.toLocaleString();
+    put(time, "datetime", date.toISOString());
+    put(time, "title", date.toLocaleString());
     say(time, ago(Date.now() / 1000 - ended));
   }
 }

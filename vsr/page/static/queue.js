@@ -1,7 +1,7 @@
 // The queue: what waits, in its order, which can be changed by dragging and by keys.
 
 import { post } from "./connection.js";
-import { Keyed, label, make, say } from "./elements.js";
+import { hide, Keyed, label, make, put, say } from "./elements.js";
 import { duration } from "./words.js";
 
 const EDGE_PIXELS = 64; // of the window, where a drag scrolls it
@@ -128,10 +128,10 @@ class Row {
     label(this.down, `Move ${job.name} down`);
     label(this.pause, `${isPaused ? "Resume" : "Pause"} ${job.name}`);
     label(this.retry, `Try ${job.name} now`);
-    this.retry.hidden = isPaused || secondsUntil(job) <= 0;
+    hide(this.retry, isPaused || secondsUntil(job) <= 0);
     label(this.cancel, `Cancel ${job.name}`);
-    this.up.setAttribute("aria-disabled", String(place === 0));
-    this.down.setAttribute("aria-disabled", String(place === this.queue.jobs.length - 1));
+    put(this.up, "aria-disabled", String(place === 0));
+    put(this.down, "aria-disabled", String(place === this.queue.jobs.length - 1));
   }
 }
 
