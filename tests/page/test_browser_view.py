@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as Tab
 
 from boards import BoardInMemory, plain_jpeg
+from browsers import wait_until
 from vsr.page.address import Address
 from vsr.page.page import Page
 
@@ -154,6 +156,36 @@ def test_the_daemon_goes_and_comes_back(browser: Browser, board: BoardInMemory):
         expect(tab.locator("#queue .name")).to_have_text(["a.mp4", "b.mp4"], timeout=10_000)
         expect(tab.locator("#banner")).to_be_hidden()
         context.close()
+
+
+def test_a_tab_that_nobody_sees_holds_no_connection(tab: Tab, board: BoardInMemory, served: httpx.Client):
+    """Browsers have six to a host: with so many tabs, none could give an order or be opened."""
+
+    def turn(state: str) -> None:
+        tab.evaluate(
+            """state => {
+                Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+                document.dispatchEvent(new Event("visibilitychange"));
+            }""",
+            state,
+        )
+
+    def is_open(count: int) -> bool:
+        return f"vsr_pages_open {count}\n" in served.get("/metrics").text
+
+    wait_until(lambda: is_open(1))
+    tab.clock.install()
+    turn("hidden")
+    tab.clock.fast_forward("01:01")
+    wait_until(lambda: is_open(0))
+    board.begin(board.add("film.mp4"))
+    tab.clock.fast_forward("00:16")
+    expect(tab).to_have_title("0 % film.mp4")
+    assert is_open(0)
+    turn("visible")
+    wait_until(lambda: is_open(1))
+    board.advance(1, done=50)
+    expect(tab).to_have_title("50 % film.mp4")
 
 
 def test_nothing_sticks_out(tab: Tab, board: BoardInMemory):

@@ -2,6 +2,9 @@
 
 const SILENCE_MS = 40000; // the daemon says something every 15 s
 const LONGEST_PAUSE_MS = 15000;
+// Browsers have six connections to a host for all their tabs: those that nobody sees do not keep one.
+const HIDDEN_MS = 60000;
+const GLANCE_MS = 15000;
 
 let notice = () => {};
 
@@ -96,6 +99,23 @@ export function follow({ onState, onFound, onLost }) {
     return open();
   }
 
+  function rest() {
+    source.close();
+    clearTimeout(silence);
+    clearTimeout(again);
+    glance();
+  }
+
+  /** Look at the state now and then, for the title of the tab. */
+  async function glance() {
+    const response = await fetch("/api/state").catch(() => null);
+    const state = response?.ok ? await response.json().catch(() => null) : null;
+    if (document.visibilityState === "visible") return;
+    if (state) onState(state);
+    else onLost();
+    again = setTimeout(glance, GLANCE_MS);
+  }
+
   // Who comes back to the page, or gets the network back, does not want to wait for the pause to end.
   const hurry = () => {
     if (source.readyState === EventSource.CLOSED && document.visibilityState === "visible") {
@@ -103,7 +123,14 @@ export function follow({ onState, onFound, onLost }) {
       tryAgain();
     }
   };
-  document.addEventListener("visibilitychange", hurry);
+  let hidden = 0;
+  const turn = () => {
+    clearTimeout(hidden);
+    if (document.visibilityState === "visible") hurry();
+    else hidden = setTimeout(rest, HIDDEN_MS);
+  };
+  document.addEventListener("visibilitychange", turn);
   window.addEventListener("online", hurry);
   open();
+  turn(); // a tab may be opened in the background
 }
