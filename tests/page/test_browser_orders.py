@@ -206,6 +206,12 @@ def test_hostile_names_are_only_names(tab: Tab, board: BoardInMemory):
     wait_until(lambda: sorted(path.name for path in board.inbox.iterdir()) == sorted(names))
 
 
+def test_names_are_read_as_they_are(tab: Tab, board: BoardInMemory):
+    """The inbox is filled by others too, with signs in names that uploads must not have."""
+    board.add("\u202egpj.exe.mp4")
+    expect(tab.locator("#queue .name")).to_have_text("\ufffdgpj.exe.mp4")
+
+
 def test_signing_in_and_out(browser: Browser, board: BoardInMemory):
     context = browser.new_context()
     tab = context.new_page()
@@ -244,5 +250,7 @@ def test_refusals_are_told(browser: Browser, board: BoardInMemory):
         expect(tab.locator("#uploads .failed .note")).to_have_text(
             "'there.mp4' is in the inbox already; rename one of the two"
         )
+        tab.get_by_role("button", name="Close the message about there.mp4").click()
+        expect(tab.locator("#uploads .row")).to_have_count(0)
         context.close()
     assert (board.inbox / "there.mp4").read_bytes() == b"old"

@@ -5,9 +5,13 @@ export function make(name) {
   return document.getElementById(`${name}-template`).content.firstElementChild.cloneNode(true);
 }
 
+// They turn the reading direction: "gpj.exe" would be read as "exe.jpg".
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g;
+
 /** Set the text; untouched where it is the same, so that what somebody selects or hears stays. */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = text.replace(TURNS, "\ufffd");
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 /** Set the text and hide the element where there is none. */

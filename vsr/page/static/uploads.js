@@ -77,9 +77,9 @@ class Upload {
     say(this.element.querySelector(".name"), file.name);
     say(this.note, `${bytes(file.size)}, waits`);
     label(this.bar, `Upload of ${file.name}`);
-    const cancel = this.element.querySelector(".cancel");
-    label(cancel, `Cancel the upload of ${file.name}`);
-    cancel.addEventListener("click", () => {
+    this.cancel = this.element.querySelector(".cancel");
+    label(this.cancel, `Cancel the upload of ${file.name}`);
+    this.cancel.addEventListener("click", () => {
       this.isCancelled = true;
       this.request?.abort();
       this.element.remove();
@@ -107,6 +107,7 @@ class Upload {
     const [text, hint] = error instanceof Refused ? [error.message, error.hint] : ["the connection was lost", null];
     this.element.classList.add("failed");
     this.bar.hidden = true;
+    label(this.cancel, `Close the message about ${this.file.name}`);
     say(this.note, hint ? `${text}; ${hint}` : text);
   }
 
