@@ -65,6 +65,16 @@ def test_an_address_in_use(url: str, board: BoardInMemory):
         pass
 
 
+@pytest.mark.parametrize(
+    "request_", ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"]
+)
+def test_what_others_send_does_not_fill_the_log(url: str, request_: str, caplog: pytest.LogCaptureFixture):
+    with socket.create_connection(("127.0.0.1", int(url.rstrip("/").rpartition(":")[2]))) as raw:
+        raw.sendall(request_.encode())
+        assert raw.recv(100).split()[1] in (b"400", b"403")
+    assert caplog.records == []
+
+
 def test_ipv6(board: BoardInMemory):
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -31,6 +31,7 @@ class ServerThread(threading.Thread):
                 ws="none",
                 lifespan="on",
                 log_config=None,  # the daemon's own
+                log_level="error",  # whoever comes by could fill the log with warnings
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
