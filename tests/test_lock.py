@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -52,3 +56,29 @@ def test_a_file_that_its_holder_removes_is_no_lock_for_the_next(tmp_path: Path) 
 
 def test_no_file_is_no_lock(tmp_path: Path) -> None:
     assert not FileLock.is_held(tmp_path / "lock")
+
+
+def test_a_lock_that_cannot_be_signed_is_one_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "lock"
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", fail)
+        lock = FileLock(path, "it")
+    with pytest.raises(LockedError, match="by another process"):
+        FileLock(path, "it")
+    lock.release()
+    FileLock(path, "it").release()
+
+
+def test_whoever_only_asks_is_in_nobodys_way(tmp_path: Path) -> None:
+    """`is_held` must take the lock for a moment: there is no other way to find out."""
+    path = tmp_path / "lock"
+    path.touch()
+    with open(path, "rb") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        moment = threading.Timer(0.01, fcntl.flock, (asking, fcntl.LOCK_UN))
+        moment.start()
+        FileLock(path, "it").release()
+        moment.join()

@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import platform
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -15,6 +17,10 @@ __all__ = ["FileLock"]
 
 # What file systems without locks answer (some network shares): there two processes are not told apart.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+
+# Whoever only asks whether it is held has it for a moment: that is no reason to give up.
+NUM_RETRIES = 4
+RETRY_SECONDS = 0.025
 
 
 class FileLock:
@@ -41,8 +47,9 @@ class FileLock:
                 os.close(self._descriptor)
                 raise
             os.close(self._descriptor)
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(errors="replace"), 0)
+        with suppress(OSError):  # a full disk: whoever finds it held will not be told by whom
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(errors="replace"), 0)
 
     def __enter__(self) -> FileLock:
         return self
@@ -54,6 +61,11 @@ class FileLock:
 
     def _acquire(self, what: str) -> None:
         try:
+            for _ in range(NUM_RETRIES):
+                with suppress(BlockingIOError):
+                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                time.sleep(RETRY_SECONDS)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             holder = os.pread(self._descriptor, 200, 0).decode(errors="replace").strip() or "another process"
