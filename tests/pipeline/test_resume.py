@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +22,11 @@ import vsr
 from vsr.errors import Interrupted, LockedError, OutputError
 from vsr.pipeline import gaps as gaps_module
 from vsr.pipeline import run as run_module
+from vsr.pipeline import work_folder as work_folder_module
+from vsr.pipeline.journal import Entry, Journal
 from vsr.pipeline.work_folder import list_unfinished, remove_unfinished
 from vsr.progress import SilentProgress
+from vsr.video import encoding as encoding_module
 from vsr.video import segments as segments_module
 
 MakeFilm = Callable[..., films.Film]
@@ -97,6 +102,18 @@ def test_parts_and_other_codecs_go_on_too(
     report = upscale(film, tmp_path / "broken.mkv", tiny_weights, **options)
     assert report.frames_resumed == 12
     assert without_id(tmp_path / "broken.mkv") == without_id(tmp_path / "whole.mkv")
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_a_film_goes_on_where_there_are_more_cores(
+    codec: str, film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """x265 writes its settings, the number of threads among them, into the headers."""
+    output = tmp_path / "out.mp4"
+    monkeypatch.setattr(encoding_module, "count_threads", lambda encoder: 1)
+    break_off(film, output, tiny_weights, 3, codec=codec)
+    monkeypatch.setattr(encoding_module, "count_threads", lambda encoder: 3)
+    assert upscale(film, output, tiny_weights, codec=codec).frames_resumed == 12
 
 
 def test_variable_rates_and_empty_cells(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
@@ -280,6 +297,85 @@ def test_the_unfinished_are_listed_and_removed(film: films.Film, tmp_path: Path,
     remove_unfinished(one)
     assert list_unfinished([tmp_path]) == []
     assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_what_vanishes_while_films_are_listed_hides_no_other(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A film that is being made renames files all the time, and may be finished at any."""
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    gone = tmp_path / "out.mp4.part" / "000001.segment.1.tmp"
+    monkeypatch.setattr(Path, "iterdir", lambda folder: iter([*map(Path, map(str, folder.glob("*"))), gone]))
+    (one,) = list_unfinished([tmp_path])
+    assert (one.num_done, one.size > 0) == (12, True)
+
+
+def test_a_place_that_cannot_be_looked_at_hides_no_other(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    for name in ("one.mp4", "two.mp4"):
+        break_off(film, tmp_path / name, tiny_weights, 3)
+    for number in range(8):  # before and behind the others, in whatever order a folder has
+        (tmp_path / "cache" / "unfinished" / f"{number:x}").write_bytes(b"/tmp/" + b"x" * 300 + b"/out.mp4.part")
+    assert [Path(one.output).name for one in list_unfinished([])] == ["one.mp4", "two.mp4"]
+
+
+def test_a_folder_half_removed_is_still_listed(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its segments would lie there for ever."""
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    (one,) = list_unfinished([tmp_path])
+    unlink, left = Path.unlink, 2
+
+    def die(path: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+        context.setattr(Path, "unlink", die)
+        remove_unfinished(one)
+    (one,) = list_unfinished([tmp_path])
+    assert one.num_done == 0
+    remove_unfinished(one)
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("step", ["_write_description", "Journal", "FileLock"])
+def test_a_disk_that_is_full_at_the_very_beginning(
+    step: str, film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context, pytest.raises(OutputError, match="the disk is full"):
+        context.setattr(work_folder_module, step, fail)
+        upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_a_journal_that_does_not_fit_on_the_disk(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:
+    """What it still holds back cannot be written when it is closed either."""
+    output = tmp_path / "out.mp4"
+    record = Journal.record
+
+    def record_in_vain(journal: Journal, entry: Entry) -> None:
+        if entry.index == 1:
+            os.dup2(full, journal._file.fileno())
+        record(journal, entry)
+
+    full = os.open("/dev/full", os.O_RDWR)
+    try:
+        with pytest.MonkeyPatch.context() as context, pytest.raises(OutputError, match="the disk is full"):
+            context.setattr(Journal, "record", record_in_vain)
+            upscale(film, output, tiny_weights)
+    finally:
+        os.close(full)
+    assert upscale(film, output, tiny_weights).frames_resumed == 12
 
 
 def test_a_film_moved_with_its_folder_goes_on(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:

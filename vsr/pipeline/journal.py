@@ -6,6 +6,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ class Journal:
         return iter([self.entries[index] for index in sorted(self.entries)])
 
     def close(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what it still held back does not fit on the disk either
+            self._file.close()
 
 
 def read_entries(path: Path) -> list[Entry]:

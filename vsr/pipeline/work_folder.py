@@ -82,10 +82,18 @@ class WorkFolder:
         self.reason: str | None = None
         with writing(output):
             _make(self.path)
-            self._lock = FileLock(self.path / LOCK, repr(str(output)))
+            try:
+                self._lock = FileLock(self.path / LOCK, repr(str(output)))
+            except OSError:
+                with suppress(OSError):  # it is not empty: somebody else's
+                    self.path.rmdir()
+                raise
             try:
                 self._open(source, identity, num_frames, fresh)
             except BaseException:
+                if not os.path.lexists(self.path / JOURNAL):  # else there may be work in it
+                    with suppress(OSError):
+                        _remove(self.path)
                 self._lock.release()
                 raise
         self.num_resumed = self.num_frames
@@ -97,9 +105,12 @@ class WorkFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._journal.close()
-        if not self._journal.entries:
-            self.remove()
-        self._lock.release()
+        try:
+            if not self._journal.entries:
+                with suppress(OSError):  # the reason that brought us here is the one to report
+                    self.remove()
+        finally:
+            self._lock.release()
 
     @property
     def entries(self) -> list[Entry]:
@@ -185,12 +196,12 @@ def _is_ours(path: Path) -> bool:
 
 
 def _empty(path: Path) -> None:
-    """Remove all that is ours, in an order that leaves nothing half believed; the lock last."""
-    for name in (JOURNAL, DESCRIPTION):
-        (path / name).unlink(missing_ok=True)
+    """Remove all that is ours but the lock, in an order that leaves nothing half believed, nor unlisted."""
+    (path / JOURNAL).unlink(missing_ok=True)
     for pattern in ("*.segment", "*.tmp"):
         for file in path.glob(pattern):
             file.unlink(missing_ok=True)
+    (path / DESCRIPTION).unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:
@@ -277,9 +288,16 @@ def _describe(folder: Path) -> UnfinishedFilm | None:
         num_done=sum(entry.file.num_frames for entry in read_entries(folder / JOURNAL)),
         num_frames=description["num_frames"],
         begun=description["begun"],
-        size=sum(file.stat().st_size for file in folder.iterdir()),
+        size=sum(map(_size_of, folder.iterdir())),
         is_running=FileLock.is_held(folder / LOCK),
     )
+
+
+def _size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # whoever is at work there has given it another name meanwhile
+        return 0
 
 
 def _registration(folder: Path) -> Path:
@@ -297,8 +315,8 @@ def _register(folder: Path) -> None:
 
 
 def _registered() -> Iterator[Path]:
-    with suppress(OSError):
-        for file in (cache_folder() / "unfinished").iterdir():
+    for file in (cache_folder() / "unfinished").glob("*"):
+        with suppress(OSError):  # one that cannot be looked at says nothing of the others
             folder = Path(os.fsdecode(file.read_bytes()))
             if (folder / DESCRIPTION).is_file():
                 yield folder

@@ -182,7 +182,8 @@ def repeatable_options(encoder: str, options: Mapping[str, str], num_threads: in
         if _has_avx512():
             options["x264-params"] = ":".join(filter(None, [options.get("x264-params"), "asm=AVX2"]))
     if encoder == "libx265":
-        options["x265-params"] += f":frame-threads={num_threads}"
+        # "info" would have it name processor and threads in the headers, which all segments of a film must share.
+        options["x265-params"] += f":frame-threads={num_threads}:info=0"
     return options
 
 
