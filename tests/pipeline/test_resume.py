@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import threading
@@ -376,6 +377,53 @@ def test_a_journal_that_does_not_fit_on_the_disk(film: films.Film, tmp_path: Pat
     finally:
         os.close(full)
     assert upscale(film, output, tiny_weights).frames_resumed == 12
+
+
+def test_the_name_is_on_the_disk_before_the_segments_are_removed(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every file system keeps the order of what is done in two folders; a power cut must not take both."""
+    output, fsync, flushed = tmp_path / "out.mp4", os.fsync, []
+
+    def note(descriptor: int) -> None:
+        if os.path.sameopenfile(descriptor, folder):
+            flushed.append((output.exists(), len(list(tmp_path.glob("*.part/*.segment")))))
+        fsync(descriptor)
+
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        monkeypatch.setattr(os, "fsync", note)
+        upscale(film, output, tiny_weights)
+    finally:
+        os.close(folder)
+    assert flushed == [(True, 2)]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_flushes_no_folders(
+    number: int, film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def flush(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    assert upscale(film, tmp_path / "out.mp4", tiny_weights).frames_out == 24
+
+
+def test_a_folder_that_cannot_be_removed_is_no_failure(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(work_folder_module, "_remove", fail)
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert report.frames_out == 24
+    assert report.warnings[-1].endswith("out.mp4.part' could not be removed: Input/output error")
 
 
 def test_a_film_moved_with_its_folder_goes_on(film: films.Film, tmp_path: Path, tiny_weights: Path) -> None:

@@ -91,7 +91,11 @@ def upscale_film(
             (run if makers is None else makers).make_segments(work)
             writer = run.join(work)
             report = run.report(work, writer)
-            work.remove()
+            try:
+                work.remove()
+            except OSError as exc:  # the film is there all the same
+                note = f"{str(work.path)!r} could not be removed: {exc.strerror}"
+                report = replace(report, warnings=(*report.warnings, note))
         return report
     except KeyboardInterrupt as exc:
         raise Interrupted from exc

@@ -156,7 +156,11 @@ class WorkFolder:
         return gaps if before.span.after is None else [*gaps, Gap(before.span.after, None)]
 
     def remove(self) -> None:
-        """Remove everything: the film has its name, or there is nothing to keep."""
+        """Remove everything: the film has its name, or there is nothing to keep.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
         self._journal.close()
         _remove(self.path)
 

@@ -5,6 +5,7 @@ No container: those have clocks of their own, and what was 1001/30000 s in the f
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -22,6 +23,8 @@ MAGIC = b"vsr segment 1\n"
 # Presentation time and duration in ticks of the film's clock, size in bytes, 1 for a key frame.
 HEAD = struct.Struct("<qqIB")
 CHUNK = 1 << 20
+# How file systems that cannot flush a folder say so (some network shares).
+_NO_FOLDER_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +110,13 @@ class SegmentFileWriter:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make sure that names just given in `folder` outlast a power cut."""
+    """Make sure that names just given in `folder` outlast a power cut, where its file system has a way to."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as exc:
+        if exc.errno not in _NO_FOLDER_SYNC:
+            raise
     finally:
         os.close(descriptor)
 

@@ -30,7 +30,7 @@ from vsr.video.metadata import container_metadata, container_options, cut_chapte
 from vsr.video.naming import give_name, remove_stale, temporary_name
 from vsr.video.probe import VideoInfo
 from vsr.video.reader import Window
-from vsr.video.segment_file import CodedPacket, SegmentFile, read_packets, read_times
+from vsr.video.segment_file import CodedPacket, SegmentFile, flush_folder, read_packets, read_times
 from vsr.video.source import address
 from vsr.video.verification import find_lost_tags, verify
 
@@ -178,6 +178,7 @@ class Writer:
         self.lost_tags = find_lost_tags(self._info, self._temporary, self._stream.index, copied)
         with writing(plan.path):
             give_name(self._temporary, plan.path, plan.overwrite)
+            flush_folder(plan.path.parent)  # before anybody removes what the film was made of
 
     def _open(self) -> None:
         plan, info = self._plan, self._info
