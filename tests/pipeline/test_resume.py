@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from vsr.pipeline.journal import Entry, Journal
 from vsr.pipeline.work_folder import list_unfinished, remove_unfinished
 from vsr.progress import SilentProgress
 from vsr.video import encoding as encoding_module
+from vsr.video import landmarks as landmarks_module
 from vsr.video import segments as segments_module
 
 MakeFilm = Callable[..., films.Film]
@@ -164,6 +166,19 @@ def test_a_film_that_cannot_be_entered_is_decoded_from_its_beginning(
     monkeypatch.setattr(gaps_module, "Reader", Liar)
     assert upscale(film, tmp_path / "broken.mp4", tiny_weights).frames_resumed == 12
     assert opened == [True, False]
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_film_whose_pictures_come_out_otherwise_every_time_goes_on(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What FFmpeg's threads make of damaged pictures depends on which of them is faster."""
+    film = make_film(films.plain, times=48)
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    numbers = count()
+    monkeypatch.setattr(landmarks_module, "_sum_samples", lambda frame: next(numbers))
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 9)
+    assert upscale(film, tmp_path / "broken.mp4", tiny_weights).frames_resumed == 12
     assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 

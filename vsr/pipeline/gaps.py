@@ -42,7 +42,10 @@ class GapReader:
         for gap in gaps:
             reader, pictures = self._enter(gap)
             self.readers.append(reader)
-            for picture in self._landmarks.watch(pictures, reader, begins_film=gap.start is None, stop=gap.stop):
+            watched = self._landmarks.watch(
+                pictures, reader, begins_film=gap.start is None, start=gap.start, stop=gap.stop
+            )
+            for picture in watched:
                 self.num_read += 1
                 yield picture
 
@@ -60,11 +63,14 @@ class GapReader:
                 if not enter:
                     raise
                 continue
-            if Landmark.of(first) == gap.start:
+            here = Landmark.of(first)
+            # From the beginning the time alone must be right: what FFmpeg's threads make of a damaged picture depends
+            # on which of them is faster.
+            if here == gap.start or (not enter and here.pts == gap.start.pts):
                 return reader, chain([first], pictures)
             pictures.close()
         raise ProcessingError(
-            f"{str(self._plan.info.path)!r} no longer gives the picture it had at "
+            f"{str(self._plan.info.path)!r} no longer has a picture at "
             f"{float(gap.start.pts * self._plan.info.time_base):.3f} s",
             hint="begin anew with --fresh",
         )

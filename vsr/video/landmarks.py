@@ -63,19 +63,27 @@ class Landmarks:
         self._spans: dict[int, Span] = {}
 
     def watch(
-        self, pictures: Iterable[Picture], reader: Reader, *, begins_film: bool = True, stop: Landmark | None = None
+        self,
+        pictures: Iterable[Picture],
+        reader: Reader,
+        *,
+        begins_film: bool = True,
+        start: Landmark | None = None,
+        stop: Landmark | None = None,
     ) -> Iterator[Picture]:
         """Pass on the pictures of a film, or of a stretch of it.
 
         Args:
             reader: where they come from.
             begins_film: the first one is the film's.
+            start: the first one, as it was noted when the one before was read; None: that was not.
             stop: the picture that comes after the last one, where that is known; None: the film ends there.
         """
         index, first, seen = None, None, Damage()
         for picture in pictures:
             if (here := self._grid.index_of(picture.time)) != index:
-                landmark, damage = Landmark.of(picture), reader.damage.copy()
+                landmark, damage = start or Landmark.of(picture), reader.damage.copy()
+                start = None
                 if index is not None and first is not None:
                     self._spans[index] = Span(first, landmark, begins_film, damage.since(seen))
                     seen, begins_film = damage, False
