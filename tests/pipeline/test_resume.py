@@ -352,9 +352,10 @@ def test_a_folder_half_removed_is_still_listed(
             raise KeyboardInterrupt
         unlink(path, missing_ok)
 
-    with monkeypatch.context() as context, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as context:
         context.setattr(Path, "unlink", die)
-        remove_unfinished(one)
+        with pytest.raises(KeyboardInterrupt):
+            remove_unfinished(one)
     (one,) = list_unfinished([tmp_path])
     assert one.num_done == 0
     remove_unfinished(one)
@@ -368,8 +369,8 @@ def test_a_disk_that_is_full_at_the_very_beginning(
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as context, pytest.raises(OutputError, match="the disk is full"):
-        context.setattr(work_folder_module, step, fail)
+    monkeypatch.setattr(work_folder_module, step, fail)
+    with pytest.raises(OutputError, match="the disk is full"):
         upscale(film, tmp_path / "out.mp4", tiny_weights)
     assert [file.name for file in tmp_path.iterdir()] == ["film.mp4"]
 
@@ -386,9 +387,10 @@ def test_a_journal_that_does_not_fit_on_the_disk(film: films.Film, tmp_path: Pat
 
     full = os.open("/dev/full", os.O_RDWR)
     try:
-        with pytest.MonkeyPatch.context() as context, pytest.raises(OutputError, match="the disk is full"):
+        with pytest.MonkeyPatch.context() as context:
             context.setattr(Journal, "record", record_in_vain)
-            upscale(film, output, tiny_weights)
+            with pytest.raises(OutputError, match="the disk is full"):
+                upscale(film, output, tiny_weights)
     finally:
         os.close(full)
     assert upscale(film, output, tiny_weights).frames_resumed == 12
