@@ -21,6 +21,9 @@ class Progress(Protocol):
     def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         """A task of `total` units begins (None: nobody knows how many), `done` of which an earlier run has done."""
 
+    def tell(self, text: str) -> None:
+        """Something that users should know now, and not only when the task is over."""
+
     def advance(self, amount: int, note: str = "") -> None:
         """`amount` more units are done; `note` is shown beside the bar."""
 
@@ -46,6 +49,9 @@ class SilentProgress:
     """Says nothing."""
 
     def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
+        pass
+
+    def tell(self, text: str) -> None:
         pass
 
     def advance(self, amount: int, note: str = "") -> None:
@@ -79,6 +85,10 @@ class ScreenProgress:
             unit_scale=is_bytes, dynamic_ncols=True, disable=not sys.stderr.isatty(), file=sys.stderr, smoothing=0.1,
             mininterval=0.2,
         )  # fmt: skip
+
+    def tell(self, text: str) -> None:
+        self.finish()
+        print(f"vsr: note: {printable(text)}", file=sys.stderr, flush=True)
 
     def advance(self, amount: int, note: str = "") -> None:
         if self._bar is None:

@@ -21,6 +21,7 @@ import pytest
 
 import films
 import vsr
+from vsr.cli import main
 from vsr.errors import Interrupted, LockedError, OutputError
 from vsr.pipeline import gaps as gaps_module
 from vsr.pipeline import run as run_module
@@ -41,6 +42,10 @@ class StopAt(SilentProgress):
     def __init__(self, num_frames: int, event: threading.Event) -> None:
         self._left, self._event = num_frames, event
         self.done = 0
+        self.told: list[str] = []
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
 
     def start(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         self.done = done
@@ -192,9 +197,12 @@ def test_other_settings_begin_anew_and_say_why(
 ) -> None:
     first = {"precision": "bf16"} if "precision" in options else {}
     break_off(film, tmp_path / "out.mp4", tiny_weights, 3, **first)
-    report = upscale(film, tmp_path / "out.mp4", tiny_weights, **options)
+    progress = StopAt(1000, threading.Event())
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights, progress=progress, **options)
     assert report.frames_resumed == 0
     assert any(warning.startswith(f"begun anew: {reason}") for warning in report.warnings), report.warnings
+    (told,) = progress.told
+    assert told in report.warnings
 
 
 def test_another_source_begins_anew(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:
@@ -484,6 +492,24 @@ def test_the_command_line(
     missing = vsr_command("jobs", "list", str(tmp_path / "none"))
     assert missing.returncode == 1
     assert "there is no folder" in missing.stderr
+
+
+def test_the_command_line_says_at_once_why_it_begins_anew(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Also when the run is broken off once more."""
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module.SegmentMaker, "make", interrupt)
+    status = main(
+        ["upscale", str(film.path), "-o", str(tmp_path / "out.mp4"), "--model", str(tiny_weights), "--crf", "9"]
+    )
+    assert status == 130
+    assert "note: begun anew: options was crf=18" in capsys.readouterr().err
 
 
 def without_id(path: Path) -> list[tuple[Any, ...]]:

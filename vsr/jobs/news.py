@@ -35,6 +35,9 @@ class News:
             self._has_begun = True
             self._tell(Began(self._job_id, total, done))
 
+    def tell(self, text: str) -> None:
+        """It will be in the report."""
+
     def advance(self, amount: int, note: str = "") -> None:
         """`amount` more frames are done."""
         self._done += amount

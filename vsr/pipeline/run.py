@@ -87,6 +87,8 @@ def upscale_film(
             plan.output.path, plan.info.path, identity, num_frames=plan.num_frames,
             num_threads=plan.output.encoding.num_threads, fresh=plan.fresh,
         ) as work:  # fmt: skip
+            if work.reason:
+                orders.progress.tell(f"begun anew: {work.reason}")  # a report is hours away, and may never come
             orders.progress.start(plan.info.path.name, plan.num_frames, "frames", work.num_resumed)
             (run if makers is None else makers).make_segments(work)
             writer = run.join(work)
