@@ -82,3 +82,17 @@ def test_whoever_only_asks_is_in_nobodys_way(tmp_path: Path) -> None:
         moment.start()
         FileLock(path, "it").release()
         moment.join()
+
+
+@pytest.mark.parametrize("step", ["ftruncate", "stat"])
+def test_an_interruption_while_it_is_made_lets_go_of_it(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(os, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            FileLock(tmp_path / "lock", "it")
+    FileLock(tmp_path / "lock", "it").release()

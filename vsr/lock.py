@@ -35,7 +35,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path, what: str) -> None:
-        self._path = path
+        self._descriptor = -1
         while True:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
@@ -44,9 +44,9 @@ class FileLock:
                 if _is_same(self._descriptor, path):
                     break
             except BaseException:
-                os.close(self._descriptor)
+                self.release()
                 raise
-            os.close(self._descriptor)
+            self.release()
         with suppress(OSError):  # a full disk: whoever finds it held will not be told by whom
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"process {os.getpid()} on {platform.node()}\n".encode(errors="replace"), 0)
@@ -57,6 +57,10 @@ class FileLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        """Ctrl-C may have come between the making and the `with`."""
         self.release()
 
     def _acquire(self, what: str) -> None:
@@ -95,9 +99,9 @@ class FileLock:
 
     def release(self) -> None:
         """Let go of it; the file stays, unless somebody removes it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _is_same(descriptor: int, path: Path) -> bool:

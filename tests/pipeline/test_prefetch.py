@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import threading
 import time
 import traceback
@@ -151,30 +152,28 @@ def test_an_interruption_while_starting_leaves_no_thread(monkeypatch: pytest.Mon
 
 
 def test_an_interruption_while_ending_waits_for_the_threads_and_is_told() -> None:
-    closed = threading.Event()
+    """`Thread.join` takes a thread for ended when it is interrupted."""
+    ended = threading.Event()
 
-    def endless() -> Iterator[int]:
+    def slow() -> Iterator[int]:
         try:
-            while True:
-                time.sleep(0.01)
-                yield 0
+            time.sleep(0.5)
+            yield 0
         finally:
-            closed.set()
+            ended.set()
 
-    before = threading.active_count()
-    ahead = Prefetch(endless(), 1, "test")
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    ahead = Prefetch(slow(), 1, "test")
     ahead.__enter__()
-    thread = ahead._threads[0]
-    join, calls = thread.join, []
-
-    def interrupted_once(timeout: float | None = None) -> None:
-        calls.append(timeout)
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        join(timeout)
-
-    thread.join = interrupted_once  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        ahead.__exit__(None, None, None)
-    assert threading.active_count() == before
-    assert closed.is_set()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            ahead.__exit__(None, None, None)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert ended.is_set()
+    assert not any(thread.is_alive() for thread in ahead._threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -10,6 +11,9 @@ from typing import Any, Generic, TypeVar
 __all__ = ["Prefetch"]
 
 R = TypeVar("R")
+
+# While leaving waits for the threads.
+SECONDS_BETWEEN_LOOKS = 0.002
 
 
 class Prefetch(Generic[R]):
@@ -43,6 +47,7 @@ class Prefetch(Generic[R]):
         self._num_taken = 0
         self._is_exhausted = False
         self._is_stopped = False
+        self._running: set[int] = set()  # threads
         self._threads = [
             threading.Thread(target=self._run, args=(function,), name=f"vsr-{name}-{number}")
             for number, function in enumerate(functions)
@@ -66,14 +71,15 @@ class Prefetch(Generic[R]):
         """End the threads, whatever comes between: a second Ctrl-C must not leave one of them behind."""
         self._is_stopped = True
         interruption: KeyboardInterrupt | None = None
-        while any(thread.is_alive() for thread in self._threads):
+        while True:
             try:
                 with self._change:
                     self._results.clear()
                     self._change.notify_all()
-                for thread in self._threads:
-                    if thread.is_alive():
-                        thread.join()
+                if not self._running and not any(thread.is_alive() for thread in self._threads):
+                    break
+                # Not `Thread.join`: where that is interrupted, it takes the thread for ended (Python 3.11).
+                time.sleep(SECONDS_BETWEEN_LOOKS)
             except KeyboardInterrupt as exc:
                 interruption = exc
         for generator in (self._items, self._source):
@@ -104,6 +110,13 @@ class Prefetch(Generic[R]):
         return serial in self._results or serial in self._errors or is_past_end
 
     def _run(self, function: Callable[[Any], R]) -> None:
+        self._running.add(thread := threading.get_ident())
+        try:
+            self._work(function)
+        finally:
+            self._running.discard(thread)
+
+    def _work(self, function: Callable[[Any], R]) -> None:
         while True:
             # Whoever holds the lock asks for the next item; the others wait here, which keeps the numbers in order.
             with self._asking:
