@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,17 @@ def test_other_settings_begin_anew_and_say_why(
     assert any(warning.startswith(f"begun anew: {reason}") for warning in report.warnings), report.warnings
     (told,) = progress.told
     assert told in report.warnings
+
+
+@pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
+def test_another_version_of_the_engine_begins_anew(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3, precision="int8")
+    monkeypatch.setattr("openvino.__version__", "another one")
+    report = upscale(film, tmp_path / "out.mp4", tiny_weights, precision="int8")
+    assert report.frames_resumed == 0
+    assert report.warnings[0].endswith("and is another one")
 
 
 def test_another_source_begins_anew(make_film: MakeFilm, tmp_path: Path, tiny_weights: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -50,7 +51,8 @@ def describe_work(plan: FilmPlan, upscaler: Upscaler) -> dict[str, str]:
         **{name: _describe(encoding, name) for name in sorted(f.name for f in fields(Encoding))
            if name not in _WITHOUT_EFFECT},
         "version of vsr": __version__,
-        "version of torch": torch.__version__,
+        "version of torch": str(torch.__version__),
+        f"version of {upscaler.engine}": str(import_module(upscaler.engine).__version__),
         "version of libavcodec": describe_ffmpeg()["libavcodec"],
     }  # fmt: skip
 
