@@ -24,6 +24,7 @@ import films
 import vsr
 from vsr.cli import main
 from vsr.errors import Interrupted, LockedError, OutputError
+from vsr.lock import FileLock
 from vsr.pipeline import gaps as gaps_module
 from vsr.pipeline import run as run_module
 from vsr.pipeline import work_folder as work_folder_module
@@ -449,6 +450,34 @@ def test_a_file_system_that_flushes_no_folders(
 
     monkeypatch.setattr(os, "fsync", flush)
     assert upscale(film, tmp_path / "out.mp4", tiny_weights).frames_out == 24
+
+
+@pytest.mark.parametrize("how", ["done", "cleaned"])
+def test_a_share_that_keeps_open_files_leaves_no_folder(
+    how: str, film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS gives a file that is removed while it is open another name, until it is closed."""
+    if how == "cleaned":
+        break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    rmdir, release, is_open = Path.rmdir, FileLock.release, True
+
+    def remove(folder: Path) -> None:
+        if is_open:
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        rmdir(folder)
+
+    def let_go(lock: FileLock) -> None:
+        nonlocal is_open
+        is_open = False
+        release(lock)
+
+    monkeypatch.setattr(Path, "rmdir", remove)
+    monkeypatch.setattr(FileLock, "release", let_go)
+    if how == "cleaned":
+        remove_unfinished(*list_unfinished([tmp_path]))
+    else:
+        upscale(film, tmp_path / "out.mp4", tiny_weights)
+    assert not (tmp_path / "out.mp4.part").exists()
 
 
 def test_a_folder_that_cannot_be_removed_is_no_failure(

@@ -85,8 +85,7 @@ class WorkFolder:
             try:
                 self._lock = FileLock(self.path / LOCK, repr(str(output)))
             except OSError:
-                with suppress(OSError):  # it is not empty: somebody else's
-                    self.path.rmdir()
+                _remove_empty(self.path)
                 raise
             try:
                 self._open(source, identity, num_frames, fresh)
@@ -111,6 +110,7 @@ class WorkFolder:
                     self.remove()
         finally:
             self._lock.release()
+            _remove_empty(self.path)
 
     @property
     def entries(self) -> list[Entry]:
@@ -212,10 +212,15 @@ def _remove(path: Path) -> None:
     """The same, and the folder itself; called by whoever holds the lock."""
     _empty(path)
     (path / LOCK).unlink(missing_ok=True)
-    with suppress(OSError):  # somebody put something of their own into it
-        path.rmdir()
+    _remove_empty(path)
     with suppress(OSError):
         _registration(path).unlink(missing_ok=True)
+
+
+def _remove_empty(path: Path) -> None:
+    """Tried once more when the lock is closed: network shares keep what is removed while it is open."""
+    with suppress(OSError):  # there is something in it
+        path.rmdir()
 
 
 def _read_description(path: Path) -> dict[str, Any] | None:
@@ -279,6 +284,7 @@ def remove_unfinished(film: UnfinishedFilm) -> None:
     """
     with writing(film.folder), FileLock(film.folder / LOCK, repr(film.output)):
         _remove(film.folder)
+    _remove_empty(film.folder)
 
 
 def _describe(folder: Path) -> UnfinishedFilm | None:
