@@ -358,6 +358,20 @@ def test_a_place_that_cannot_be_looked_at_hides_no_other(
     assert [Path(one.output).name for one in list_unfinished([])] == ["one.mp4", "two.mp4"]
 
 
+def test_a_list_that_is_made_while_a_film_is_noted_forgets_none(
+    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, data: bytes) -> None:
+        with open(path, "wb") as file:
+            list_unfinished([])
+            file.write(data)
+
+    monkeypatch.setenv("VSR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Path, "write_bytes", write)
+    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    assert [Path(one.output).name for one in list_unfinished([])] == ["out.mp4"]
+
+
 def test_a_folder_half_removed_is_still_listed(
     film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

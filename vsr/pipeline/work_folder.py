@@ -321,11 +321,16 @@ def _register(folder: Path) -> None:
     with suppress(OSError):
         file = _registration(folder)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(os.fsencode(folder.absolute()))
+        # What is half written would be taken for a film that is gone.
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(os.fsencode(folder.absolute()))
+        os.replace(temporary, file)
 
 
 def _registered() -> Iterator[Path]:
     for file in (cache_folder() / "unfinished").glob("*"):
+        if file.suffix:  # being written
+            continue
         with suppress(OSError):  # one that cannot be looked at says nothing of the others
             folder = Path(os.fsdecode(file.read_bytes()))
             if (folder / DESCRIPTION).is_file():
