@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import count
@@ -241,6 +242,21 @@ def test_a_damaged_segment_is_made_again(make_film: MakeFilm, tmp_path: Path, ti
     victim.write_bytes(victim.read_bytes()[:-7])
     report = upscale(film, tmp_path / "broken.mp4", tiny_weights)
     assert report.frames_resumed == 36
+    assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+def test_a_segment_that_begins_with_another_picture_is_made_again(
+    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path
+) -> None:
+    """As a machine of a cluster leaves it, that entered the film where it should not have been entered."""
+    film = make_film(films.plain, times=72)
+    upscale(film, tmp_path / "whole.mp4", tiny_weights)
+    break_off(film, tmp_path / "broken.mp4", tiny_weights, 40)
+    journal = Journal(tmp_path / "broken.mp4.part" / "journal.jsonl")
+    entry = journal.entries[2]
+    journal.record(replace(entry, span=replace(entry.span, first=replace(entry.span.first, checksum=7))))
+    journal.close()
+    assert upscale(film, tmp_path / "broken.mp4", tiny_weights).frames_resumed == 36
     assert (tmp_path / "broken.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
 
 

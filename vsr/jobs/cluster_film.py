@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ class ClusterFilm:
             VsrError: a task failed, also when it was repeated.
         """
         from vsr.pipeline.cells import deal_out, find_misfits
+        from vsr.pipeline.journal import is_misfit
 
         gaps = work.gaps()
         if not gaps:
@@ -95,6 +97,11 @@ class ClusterFilm:
         todo = deal_out(self._plan, gaps, self._num_cells)
         self._make(todo, work)
         self._make(find_misfits(todo, work.entries), work)
+        # Read from the film's beginning they are right, and what still differs is what FFmpeg's threads make of damaged
+        # pictures, which depends on which of them is faster.
+        for one, later in pairwise(work.entries):
+            if is_misfit(one, later) and one.span.after is not None:
+                work.record(replace(later, span=replace(later.span, first=one.span.after)))
 
     def _make(self, todo: Sequence[Cells], work: WorkFolder) -> None:
         ray, orders = self._ray, self._orders

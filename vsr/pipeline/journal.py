@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from vsr.video.landmarks import Landmark, Span
 from vsr.video.segment_encoder import name_segment
 from vsr.video.segment_file import SegmentFile, flush_folder
 
-__all__ = ["Entry", "Facts", "Journal", "read_entries"]
+__all__ = ["Entry", "Facts", "Journal", "is_misfit", "read_entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,15 @@ class Journal:
         os.fsync(self._file.fileno())
         self.entries[entry.index] = entry
 
-    def forget_damaged(self) -> int:
-        """Leave out entries whose files are not what was written; returns their number."""
-        damaged = [index for index, entry in self.entries.items() if not entry.file.is_intact()]
-        for index in damaged:
-            del self.entries[index]
-        return len(damaged)
+    def forget_unusable(self) -> None:
+        """Leave out entries whose files are not what was written, and those that begin where the one before ends, but
+        with another picture: some films give others when they are entered in their midst."""
+        for entry in self:
+            if not entry.file.is_intact():
+                del self.entries[entry.index]
+        for one, later in pairwise(self):
+            if is_misfit(one, later):
+                del self.entries[later.index]
 
     def __iter__(self) -> Iterator[Entry]:
         """All entries in the order of the film."""
@@ -85,6 +89,13 @@ class Journal:
     def close(self) -> None:
         with suppress(OSError):  # what it still held back does not fit on the disk either
             self._file.close()
+
+
+def is_misfit(one: Entry, later: Entry) -> bool:
+    """Whether `later` takes over from `one` at its time, but not with the picture that was seen there."""
+    return (
+        one.span.after is not None and one.span.after.pts == later.span.first.pts and one.span.after != later.span.first
+    )
 
 
 def read_entries(path: Path) -> list[Entry]:

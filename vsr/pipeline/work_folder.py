@@ -179,7 +179,7 @@ class WorkFolder:
         for leftover in self.path.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
         self._journal = Journal(self.path / JOURNAL)
-        self._journal.forget_damaged()
+        self._journal.forget_unusable()
         _register(self.path)
 
 
