@@ -298,6 +298,15 @@ def test_what_a_dead_process_left_is_taken_back(ledger: Ledger, tmp_path: Path) 
     assert sorted(shop.names()) == ["a", "b"]
 
 
+def test_what_a_dead_process_left_is_made_with_the_settings_of_now(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.add(jobs(tmp_path, "a", crf=3), batch="batch")
+    assert ledger.claim("another-container:1:5") is not None
+    shop = Workshop()
+    work(ledger, shop, jobs(tmp_path, "a", crf=5))
+    assert [order.settings["crf"] for order in shop.orders] == [5]
+    assert ledger.jobs()[0].settings == {"crf": 5}
+
+
 def test_everything_is_made_again_if_so_asked_and_anew_but_once(ledger: Ledger, tmp_path: Path) -> None:
     work(ledger, Workshop(b=[NO_FILM]), jobs(tmp_path, "a b"))
     shop = Workshop(a=[FULL_DISK])

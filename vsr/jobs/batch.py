@@ -88,6 +88,8 @@ class Batch:
 
         What is done stays so if its source, its output and its settings are what they were. All else is to be done.
         """
+        with Attendance(self._ledger.path) as attendance:
+            self._take_back(attendance)  # before: what is at work keeps the settings that it was begun with
         self._ledger.add(jobs, batch=self._name)
         ended = (State.DONE, State.FAILED, State.CANCELLED)
         again = [
