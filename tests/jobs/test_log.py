@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 
@@ -22,3 +23,11 @@ def test_line_for_programs():
         "time": 1_700_000_000.0, "event": "done", "text": "a\n.mp4 is done", "id": 1, "file": "a\n.mp4",
     }  # fmt: skip
     assert stream.getvalue().count("\n") == 1
+
+
+def test_line_that_cannot_be_written_stops_nobody():
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    Log(Full(), FakeClock()).say("done", "a.mp4 is done")

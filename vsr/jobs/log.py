@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from typing import Any, TextIO
 
 from vsr.jobs.clock import Clock
@@ -13,7 +14,7 @@ __all__ = ["Log"]
 
 
 class Log:
-    """Writes lines to a stream, at once. Safe to use from any thread.
+    """Writes lines to a stream, at once; what cannot be written is lost. Safe to use from any thread.
 
     Args:
         stream: stderr for people, stdout for JSON.
@@ -32,5 +33,6 @@ class Log:
             line = json.dumps({"time": round(self._clock.now(), 3), "event": event, "text": text, **facts})
         else:
             line = f"vsr: {printable(text)}"
-        with self._writing:
+        # Whoever reads it may be gone, its disk full: the work goes on, and the ledger knows of it.
+        with self._writing, suppress(OSError):
             print(line, file=self._stream, flush=True)
