@@ -30,7 +30,6 @@ from vsr.jobs.monitor import Monitor
 from vsr.jobs.service import Service
 from vsr.jobs.settling import Settling
 from vsr.jobs.station import Station
-from vsr.lock import FileLock
 
 __all__ = ["Daemon", "Terms"]
 
@@ -130,8 +129,9 @@ class Daemon:
                 files.make_folder(folder)
             if not files.exists(inbox.mark):
                 files.write(inbox.mark, MARK)
-            os.makedirs(state, exist_ok=True)  # lock and ledger lie on the real disk
-            exits.enter_context(FileLock(state / "lock", repr(str(inbox.root))))
+            os.makedirs(state, exist_ok=True)  # the ledger lies on the real disk
+            for folder in dict.fromkeys((inbox.mark.parent, state)):  # no inbox has two daemons, no ledger either
+                exits.enter_context(files.lock(folder / "lock", repr(str(inbox.root))))
         except OSError as exc:
             raise OutputError(f"{str(exc.filename)!r} cannot be made: {exc.strerror}") from exc
         ledger = exits.enter_context(Ledger(state / "ledger.sqlite", clock.now))

@@ -6,12 +6,13 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from vsr.errors import OutputError
+from vsr.lock import FileLock
 from vsr.video.naming import give_name, remove_stale, temporary_name
 
 __all__ = ["Disk", "FileSystem", "Signature"]
@@ -37,6 +38,9 @@ class FileSystem(Protocol):
 
     def sign(self, path: Path) -> Signature | None:
         """Of a plain file; None where there is none (any more)."""
+
+    def lock(self, path: Path, what: str) -> AbstractContextManager[object]:
+        """Held by one process at a time; see `vsr.lock`."""
 
     def exists(self, path: Path) -> bool:
         """True if the name is taken, by whatever."""
@@ -104,6 +108,9 @@ class Disk:
         except OSError:
             return None
         return Signature(status.st_size, status.st_mtime_ns) if os.path.isfile(path) else None
+
+    def lock(self, path: Path, what: str) -> AbstractContextManager[object]:
+        return FileLock(path, what)
 
     def exists(self, path: Path) -> bool:
         return os.path.lexists(path)
