@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from vsr.jobs.clock import SystemClock
 from vsr.jobs.crew import Failure
 from vsr.jobs.daemon import CANCEL_SECONDS, CLOSE_SECONDS, STOP_SECONDS
-from vsr.jobs.job import State
+from vsr.jobs.file_system import Disk
+from vsr.jobs.handover import Handover
+from vsr.jobs.inbox import Inbox
+from vsr.jobs.job import Job, State
+from vsr.jobs.ledger import Ledger
 from watching import INBOX, OUTBOX, World
 
 
@@ -86,6 +92,25 @@ def test_failure_that_cannot_pass_is_not_tried_again(world: World):
         "a.mp4: 'a.mp4' is not a film\nhint: look at it\nwhen: 2023-11-14 22:13:45 UTC\nattempts: 1\n"
     )
     assert world.files.names(OUTBOX) == set()
+
+
+def test_reason_lies_beside_an_original_of_whatever_name(tmp_path: Path):
+    """On a disk: no name there has more than 255 bytes."""
+    inbox = Inbox(tmp_path / "in", tmp_path / "out")
+    names = [f"{'x' * 250}{number}.mp4" for number in (1, 2)]
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        handover = Handover(tmp_path / "handover", inbox, ledger, Disk(), SystemClock())
+        for name in names:
+            source = inbox.root / name
+            source.parent.mkdir(exist_ok=True)
+            source.write_text("no film")
+            ledger.add([Job(source, inbox.outbox / name)])
+            job = ledger.claim("me:1:1")
+            assert job is not None
+            handover.give_up(job, Disk().sign(source), "is not a film", None)
+    reasons = [path.read_text() for path in inbox.failed.iterdir() if path.name.endswith(".error.txt")]
+    assert {path.name for path in inbox.failed.iterdir()} > set(names)
+    assert sorted(text.partition(": ")[0] for text in reasons) == names
 
 
 def test_failure_that_may_pass_is_tried_again_later(world: World):

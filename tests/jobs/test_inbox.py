@@ -46,8 +46,9 @@ def test_judge(name: str, kind: Kind, inbox: Inbox):
 
 
 def test_outputs_must_not_come_back_in():
-    with pytest.raises(UsageError, match="cannot take the outputs as well"):
-        Inbox(ROOT, ROOT)
+    for outbox in (ROOT, ROOT / "done", ROOT / "failed" / "sub", ROOT / ".vsr"):
+        with pytest.raises(UsageError, match="cannot take the outputs as well"):
+            Inbox(ROOT, outbox)
 
 
 def test_places(inbox: Inbox):
@@ -77,3 +78,9 @@ def test_free_name_is_the_first_that_is_free(numbers: set[int]):
     name = free_name(Path("a.mp4"), taken.__contains__)
     first = next(number for number in range(1, 14) if number not in numbers)
     assert name == (Path("a.mp4") if first == 1 else Path(f"a_{first}.mp4"))
+
+
+def test_names_are_none_that_no_disk_could_hold(inbox: Inbox):
+    film = ROOT / f"{'ä' * 126}.ts"
+    assert inbox.output_of(film, ".mkv").name == f"{'ä' * 125}.mkv"
+    assert free_name(film, {film}.__contains__).name == f"{'ä' * 125}_2.ts"

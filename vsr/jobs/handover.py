@@ -11,7 +11,9 @@ nobody else's: that it lies there says that it is whole, and that it is gone fro
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -22,7 +24,7 @@ from typing import Any
 from vsr.errors import JobError
 from vsr.jobs.clock import Clock
 from vsr.jobs.file_system import FileSystem, Signature
-from vsr.jobs.inbox import STATE_FOLDER, Inbox, free_name
+from vsr.jobs.inbox import MAX_NAME_BYTES, STATE_FOLDER, Inbox, free_name, make_name
 from vsr.jobs.job import Job, State
 from vsr.jobs.ledger import Ledger
 
@@ -247,7 +249,10 @@ def _parse(content: bytes) -> Record:
 
 
 def _reason_path(place: Path) -> Path:
-    return place.with_name(f"{place.name}.error.txt")
+    name = f"{place.name}.error.txt"
+    if len(os.fsencode(name)) > MAX_NAME_BYTES:  # told apart from those of other names that begin so
+        name = make_name(place.name, f".{hashlib.sha256(os.fsencode(place.name)).hexdigest()[:8]}.error.txt")
+    return place.with_name(name)
 
 
 def _describe(record: Record, inbox: Inbox) -> str:

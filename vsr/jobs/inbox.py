@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,13 +13,14 @@ from vsr.errors import UsageError
 from vsr.jobs.film_search import FILM_SUFFIXES
 from vsr.stills.formats import STILL_SUFFIXES
 
-__all__ = ["STATE_FOLDER", "Inbox", "Kind", "free_name"]
+__all__ = ["MAX_NAME_BYTES", "STATE_FOLDER", "Inbox", "Kind", "free_name", "make_name"]
 
 WORK_SUFFIXES = FILM_SUFFIXES | STILL_SUFFIXES | {".gif", ".ivf", ".obu"}
 # Programs that copy write under such names until they are done.
 PARTIAL_SUFFIXES = frozenset({".part", ".partial", ".crdownload", ".tmp"})
 PRESET_NAME = "preset.toml"
 STATE_FOLDER = ".vsr"
+MAX_NAME_BYTES = 255
 
 
 class Kind(StrEnum):
@@ -34,7 +36,7 @@ class Inbox:
     """A folder that films are dropped into, and the one that their larger versions appear in. Both are absolute.
 
     Raises:
-        UsageError: both are one folder.
+        UsageError: both are one folder, or the outbox is one of the inbox's own.
     """
 
     root: Path
@@ -46,6 +48,12 @@ class Inbox:
                 f"{str(self.root)!r} is watched, and cannot take the outputs as well",
                 hint="give another folder with -o",
             )
+        for folder in (self.done, self.failed, self.root / STATE_FOLDER):
+            if self.outbox.is_relative_to(folder):
+                raise UsageError(
+                    f"{str(folder)!r} has a use of its own, and cannot take the outputs as well",
+                    hint="give another folder with -o",
+                )
 
     @property
     def done(self) -> Path:
@@ -88,7 +96,7 @@ class Inbox:
     def output_of(self, path: Path, suffix: str | None) -> Path:
         """Its place in the outbox, sub-folders mirrored, under its own name; `suffix` where it is to be another."""
         place = self.outbox / path.relative_to(self.root)
-        return place if suffix is None else place.with_suffix(suffix)
+        return place if suffix is None else place.with_name(make_name(place.stem, suffix))
 
     def kept_at(self, path: Path, folder: Path) -> Path:
         """The place of an original in `done` or `failed`, sub-folders mirrored."""
@@ -97,5 +105,12 @@ class Inbox:
 
 def free_name(path: Path, is_taken: Callable[[Path], bool]) -> Path:
     """`path`, or the first of film_2.mp4, film_3.mp4 ... that is not taken."""
-    numbered: Iterator[Path] = (path.with_stem(f"{path.stem}_{number}") for number in count(2))
+    numbered: Iterator[Path] = (path.with_name(make_name(path.stem, f"_{number}{path.suffix}")) for number in count(2))
     return path if not is_taken(path) else next(place for place in numbered if not is_taken(place))
+
+
+def make_name(stem: str, ending: str) -> str:
+    """`stem` and `ending`, the former shortened where no file system could hold the name."""
+    while len(os.fsencode(stem + ending)) > MAX_NAME_BYTES:
+        stem = stem[:-1]
+    return stem + ending
