@@ -8,8 +8,7 @@ import json
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from vsr.cli.options import read_given
 from vsr.cli.output_file import written_whole
+from vsr.cli.signals import heeding
 from vsr.errors import OutputError, UsageError
 from vsr.progress import printable
 
@@ -58,7 +58,7 @@ def _work(options: argparse.Namespace, batch_name: str, entries: list[Entry], pl
         _make_folder(place.parent)
         ledger = stack.enter_context(Ledger(place))
         batch = Batch(ledger, batch_name, hires, overwrite=options.overwrite, fresh=options.fresh)
-        with _stopped_by_signals(batch.stop):
+        with heeding({signal.SIGINT: batch.stop, signal.SIGTERM: batch.stop}):
             batch.enter(jobs)
             del jobs  # the ledger has them
             with Display(len(hires), ledger.counts(batch=batch_name), is_quiet=is_quiet) as display:
@@ -227,17 +227,3 @@ def _write(report: BatchReport, options: argparse.Namespace) -> None:
             open(temporary, "w", encoding="utf-8") as file,
         ):
             report.write_json(file)
-
-
-@contextmanager
-def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

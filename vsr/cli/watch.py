@@ -6,14 +6,12 @@ import argparse
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from vsr.cli.options import read_given
+from vsr.cli.signals import heeding
 from vsr.errors import UsageError
 from vsr.settings import Settings
 
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     page = _make_page(options)
     daemon = Daemon(inbox, terms, log)
     with (
-        _heeding({"SIGTERM": daemon.stop, "SIGINT": daemon.stop, "SIGHUP": daemon.look}),
+        heeding({signal.SIGTERM: daemon.stop, signal.SIGINT: daemon.stop, signal.SIGHUP: daemon.look}),
         daemon,
         page.serve(daemon.station) if page else nullcontext() as url,
     ):
@@ -79,21 +77,3 @@ def _settle_paths(values: dict[str, Any]) -> dict[str, Any]:
         for key in ("preset", "model")
         if key in values and os.path.isfile(values[key])
     }
-
-
-@contextmanager
-def _heeding(answers: dict[str, Callable[[], None]]) -> Iterator[None]:
-    """Answer signals while the block runs, in the main thread (others hear of none)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def answer(number: int, frame: FrameType | None) -> None:
-        answers[signal.Signals(number).name]()
-
-    before = {name: signal.signal(signal.Signals[name], answer) for name in answers}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(signal.Signals[name], handler)
