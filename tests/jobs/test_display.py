@@ -87,3 +87,11 @@ def test_on_a_terminal_there_are_bars_for_each_hand_and_for_all_films(monkeypatc
     assert r"other\n.avi" in shown  # nothing that a terminal would obey
     assert "films:  33%" in shown
     assert "verified\n" in shown
+    assert shown.endswith("\r")  # the table begins at the left
+
+
+def test_who_stops_a_batch_is_told_what_it_waits_for(capsys: pytest.CaptureFixture[str]) -> None:
+    for is_quiet in (False, True):
+        with Display(1, COUNTS, is_quiet=is_quiet) as display:
+            display.stopping()
+    assert capsys.readouterr().err == "vsr: stopping after the group of pictures at hand; a second signal stops at once\n"

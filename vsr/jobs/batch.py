@@ -227,6 +227,8 @@ class Batch:
 
     def _wind_up(self) -> None:
         """Let those at work finish their groups of pictures, within `PAUSE_SECONDS`, and then no more."""
+        if self._at_work:
+            self._display.stopping()
         for number in self._at_work:
             self._hands[number].pause()
         deadline = time.monotonic() + PAUSE_SECONDS

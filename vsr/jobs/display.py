@@ -39,6 +39,7 @@ class Display:
             self._bars.pop(number).close()
         if self._films is not None:
             self._films.close()
+            print("\r", end="", file=sys.stderr, flush=True)  # tqdm leaves the cursor where its lowest bar ended
 
     def begin(self, number: int, job: Job) -> None:
         """A hand begins a job."""
@@ -81,6 +82,11 @@ class Display:
             self._say(f"vsr: {'' if name in job.error else f'{name}: '}{job.error}{again}")
             if job.hint and job.state is State.FAILED:
                 self._say(f"hint: {job.hint}")
+
+    def stopping(self) -> None:
+        """Somebody has asked for the end, and films are at work."""
+        if not self._is_quiet:
+            self._say("vsr: stopping after the group of pictures at hand; a second signal stops at once")
 
     def _make_bar(self, position: int, title: str, **options: Any) -> Any:
         if not self._has_bars:
