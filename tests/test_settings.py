@@ -27,7 +27,7 @@ def test_times_are_exact(text: str | float, seconds: Fraction) -> None:
     assert parse_time(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "abc", "1:2:3:4", "-5", ".", "1h"])
+@pytest.mark.parametrize("text", ["", "abc", "1:2:3:4", "-5", ".", "1h", float("inf"), float("nan")])
 def test_what_is_no_time_is_refused_with_its_text(text: str) -> None:
     with pytest.raises(SettingsError, match="is not a time"):
         parse_time(text)
@@ -44,6 +44,9 @@ def test_what_is_no_time_is_refused_with_its_text(text: str) -> None:
         ({"decoder": "vdpau"}, "decoder"),
         ({"encoder": "qsv"}, "encoder"),
         ({"reuse": "yes"}, "reuse"),
+        ({"allow_corrupt": "yes"}, "allow_corrupt"),
+        ({"model": 1}, "model"),
+        ({"encoder_preset": True}, "encoder_preset"),
         ({"device": "gpu"}, "device"),
         ({"device": "cuda:0,cpu"}, "device"),
         ({"device": "cuda:1,cuda:1"}, "device"),

@@ -6,6 +6,7 @@ Order of precedence: what the caller gives, then the preset, then the defaults b
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -13,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from vsr.errors import SettingsError
@@ -113,8 +115,12 @@ class Settings:
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("decoder", self.decoder, DECODERS)
         _check_choice("encoder", self.encoder, ENCODERS)
-        if not isinstance(self.reuse, bool):
-            raise SettingsError(f"reuse {self.reuse!r} is not true or false")
+        for name in ("reuse", "allow_corrupt"):
+            if not isinstance(getattr(self, name), bool):
+                raise SettingsError(f"{name} {getattr(self, name)!r} is not true or false")
+        for name in ("model", "encoder_preset"):
+            if not isinstance(getattr(self, name), (str, os.PathLike, NoneType)):
+                raise SettingsError(f"{name} {getattr(self, name)!r} is not a name in quotes")
         if not re.fullmatch(r"auto|cpu|mps|cuda|cuda:\d+(,cuda:\d+)*", self.device):
             raise SettingsError(f"device {self.device!r} is not one of {DEVICES}")
         if len(set(self.devices)) < len(self.devices):
@@ -178,9 +184,9 @@ def parse_time(value: str | float | Fraction) -> Fraction:
     Raises:
         SettingsError: the text is no time.
     """
-    if isinstance(value, (int, float, Fraction)):
+    if isinstance(value, (int, Fraction)) or (isinstance(value, float) and math.isfinite(value)):
         return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
-    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", value.strip())
+    match = re.fullmatch(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)", str(value).strip())
     if match is None:
         raise SettingsError(f"{value!r} is not a time", hint="seconds (12.5), m:ss (1:30) or h:mm:ss (1:02:03.5)")
     hours, minutes, seconds = match.groups()
