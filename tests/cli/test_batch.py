@@ -17,8 +17,9 @@ import av
 import pytest
 
 import films
-from vsr.jobs.job import State
+from vsr.jobs.job import Job, State
 from vsr.jobs.ledger import Ledger
+from vsr.jobs.owner import name_owner
 
 Run = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,18 @@ def test_a_dry_run_tells_and_writes_nothing(run: Run, tapes: Path, tmp_path: Pat
     assert actions == {(): ["skip", "make"], ("--crf", "30"): ["remake", "make"], ("--fresh",): ["remake", "make"]}
 
 
+def test_a_dry_run_knows_what_others_are_at_work_on(run: Run, tapes: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    command = ("batch", tapes, "-o", tmp_path / "out", "--model", tiny_weights, "--dry-run")
+    assert run(*command)[1].startswith("make ")
+    (tmp_path / "out").mkdir()
+    with Ledger(tmp_path / "out" / ".vsr-batch.sqlite") as ledger, subprocess.Popen(["sleep", "60"]) as other:
+        ledger.add([Job(tapes / "a.mp4", tmp_path / "out" / "a_x4.mp4")])
+        ledger.claim(name_owner(other.pid))
+        assert run(*command)[1].startswith("leave ")
+        other.kill()
+    assert run(*command)[1].startswith("make ")  # it will be gone on with
+
+
 def test_an_output_that_nobody_of_ours_made_is_left_alone(
     run: Run, tapes: Path, tmp_path: Path, tiny_weights: Path
 ) -> None:
@@ -121,6 +134,7 @@ def test_an_output_that_nobody_of_ours_made_is_left_alone(
         (["film.mp4"], "neither a folder nor a batch file"),
         (["empty"], "no film"),
         (["films.toml", "-r"], "--recursive"),
+        (["films.toml", "-o", ""], "-o has an empty name"),
         (["films.toml", "--crf", "99"], "crf"),
         (["films.toml", "--device", "tpu"], "tpu"),
         (["films.toml", "--name", "{stm}.mp4"], "did you mean 'stem'"),

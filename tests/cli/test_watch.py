@@ -191,6 +191,7 @@ def test_sizes(text: str, size: int | None, run: Callable[..., tuple[int, str, s
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (("-o", ""), "-o has an empty name"),
         (("-o", "."), "cannot take the outputs as well"),
         (("-o", "out", "--crf", "99"), "crf 99.0 is out of range"),
         (("-o", "out", "--preset", "nosuch"), "there is no preset 'nosuch'"),

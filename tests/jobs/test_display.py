@@ -94,4 +94,6 @@ def test_who_stops_a_batch_is_told_what_it_waits_for(capsys: pytest.CaptureFixtu
     for is_quiet in (False, True):
         with Display(1, COUNTS, is_quiet=is_quiet) as display:
             display.stopping()
-    assert capsys.readouterr().err == "vsr: stopping after the group of pictures at hand; a second signal stops at once\n"
+    assert (
+        capsys.readouterr().err == "vsr: stopping after the group of pictures at hand; a second signal stops at once\n"
+    )

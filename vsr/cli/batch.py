@@ -34,6 +34,8 @@ LEDGER = ".vsr-batch.sqlite"
 def run(options: argparse.Namespace) -> int:
     """Make every film of the batch; 0 if all are done, 1 if any is not, 130 if interrupted."""
     _check_report(options.report)
+    if options.output == "":
+        raise UsageError("-o has an empty name")
     path = Path(os.path.abspath(options.input))
     if path.is_dir():
         entries = [_read_folder(path, options)]
@@ -113,12 +115,13 @@ def _forecast(options: argparse.Namespace, batch_name: str, entries: list[Entry]
 def _foresee(job: Job, ledger: Ledger, *, is_fresh: bool) -> str:
     """ "make", "remake" (made before, from another source or with other settings), "retry", "skip", "leave"."""
     from vsr.jobs.job import State
+    from vsr.jobs.owner import is_alive
 
     known = ledger.find(job.source, job.output)
     if known is None:
         return "make"
     match known.state:
-        case State.WORKING | State.PAUSED:
+        case State.WORKING if is_alive(str(known.owner)):
             return "leave"
         case State.DONE:
             is_same = not is_fresh and known.settings == job.settings and ledger.is_still_finished(known)

@@ -29,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.attempts < 1:
         raise UsageError(f"--attempts {options.attempts} is less than one")
+    if options.output == "":
+        raise UsageError("-o has an empty name")  # and would be the folder that one happens to be in
     if not os.path.isdir(options.inbox):
         raise UsageError(f"there is no folder {options.inbox!r} to watch", hint="make it first")
     values = _settle_paths(read_given(options))
