@@ -348,7 +348,7 @@ def test_a_worker_does_not_outlive_its_parent(long_film: films.Film, slow_weight
         child = int(parent.stdout.readline())
         assert psutil.pid_exists(child)
         parent.kill()
-    wait_until(lambda: not psutil.pid_exists(child), 3.0)
+    wait_until(lambda: not psutil.pid_exists(child))
     assert not (tmp_path / "long.mp4").exists()
 
 
