@@ -92,6 +92,9 @@ def test_fields_are_told() -> None:
         ("a", "h264", ".mkv"),
         ("a.mp4", "prores", ".mov"),
         ("a.mp4", "ffv1", ".mkv"),
+        ("a.PNG", "ffv1", ".PNG"),
+        ("a.heic", "h264", ".png"),
+        ("a.gif", "h264", ".mkv"),
     ],
 )
 def test_the_ending_follows_from_name_and_codec(source: str, codec: str, expected: str) -> None:

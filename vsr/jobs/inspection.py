@@ -55,7 +55,7 @@ class Finding:
 
 def inspect(question: Question) -> Finding:
     """Look at the file's outermost structure, and, if it is a film, at its header and first frames."""
-    from vsr.stills.formats import is_still
+    from vsr.stills.formats import is_still, output_suffix
     from vsr.video.completeness import find_shortfall
 
     path = question.path
@@ -66,7 +66,7 @@ def inspect(question: Question) -> Finding:
     if shortfall:
         return Finding(path, Verdict.UNFINISHED, shortfall)
     if is_still(path):
-        return Finding(path, Verdict.WHOLE, suffix=_still_suffix(path))
+        return Finding(path, Verdict.WHOLE, suffix=output_suffix(path))
     return _inspect_film(question)
 
 
@@ -84,13 +84,6 @@ def _inspect_film(question: Question) -> Finding:
         )
     except SourceError as exc:
         return Finding(question.path, Verdict.UNREADABLE, exc.message)
-
-
-def _still_suffix(path: Path) -> str:
-    from vsr.stills.formats import format_of_suffix
-
-    form = format_of_suffix(path.suffix)
-    return path.suffix if form is not None and form.writes else ".png"
 
 
 def write_question(question: Question) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vsr.errors import SettingsError
 from vsr.settings import nearest
+from vsr.stills import formats
 
 __all__ = ["DEFAULT_TEMPLATE", "FIELDS", "NameTemplate", "output_suffix"]
 
@@ -33,8 +34,10 @@ def output_suffix(source: Path, codec: str) -> str:
     """The ending of an output, by the source's name alone: ten thousand films are not to be opened before the first.
 
     MP4 and QuickTime stay what they are. All else becomes Matroska, which holds what any of them may have. ProRes goes
-    into QuickTime and FFV1 into Matroska.
+    into QuickTime and FFV1 into Matroska. A picture stays one.
     """
+    if source.suffix.lower() in formats.STILL_SUFFIXES:
+        return formats.output_suffix(source)
     return _HOMES.get(codec) or _KEPT.get(source.suffix.lower(), ".mkv")
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from vsr.errors import OutputError, ProcessingError, SourceError
 from vsr.model.upscaler import Upscaler
 from vsr.pipeline.calibration import calibrate_on_picture
-from vsr.stills import Still, check_output, format_of_suffix, is_still, read_still, write_still
+from vsr.stills import Still, check_output, is_still, read_still, write_still
+from vsr.stills.formats import output_suffix
 from vsr.stills.still import Samples
 
 _BAND_ROWS = 256
@@ -202,7 +203,7 @@ def output_path_for(source: str | os.PathLike[str], scale: float, output: str | 
     if source.is_dir():
         whole = source.resolve()
         return Path(output) if output is not None else whole.with_name(f"{whole.name}_x{scale:g}")
-    name = f"{source.stem}_x{scale:g}{_output_suffix(source)}"
+    name = f"{source.stem}_x{scale:g}{output_suffix(source)}"
     if output is None:
         return source.with_name(name)
     if Path(output).is_dir() or os.fspath(output).endswith(("/", os.sep)):
@@ -213,7 +214,7 @@ def output_path_for(source: str | os.PathLike[str], scale: float, output: str | 
 def output_path_in(folder: str | os.PathLike[str], source: str | os.PathLike[str]) -> Path:
     """Where a picture of a folder goes in the folder `folder` of larger pictures: under its own name."""
     source = Path(source)
-    suffix = _output_suffix(source)
+    suffix = output_suffix(source)
     # Beside photo.png, photo.heic must not become another photo.png.
     name = source.name if suffix == source.suffix else source.name + suffix
     return Path(folder) / name
@@ -255,11 +256,6 @@ def _make_folder(output: Path) -> None:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise OutputError(f"{output.parent}: this folder cannot be made ({exc.strerror})") from exc
-
-
-def _output_suffix(source: Path) -> str:
-    form = format_of_suffix(source.suffix)
-    return source.suffix if form is not None and form.writes else ".png"
 
 
 def _natural_key(path: Path) -> tuple[list[tuple[int, int, str]], str]:

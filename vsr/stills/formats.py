@@ -48,6 +48,12 @@ def format_of_suffix(suffix: str) -> StillFormat | None:
     return next((form for form in FORMATS.values() if suffix.lower() in form.suffixes), None)
 
 
+def output_suffix(source: Path) -> str:
+    """The ending of a larger picture: the source's, or .png where that format is not written."""
+    form = format_of_suffix(source.suffix)
+    return source.suffix if form is not None and form.writes else ".png"
+
+
 def sniff_format(head: bytes) -> str | None:
     """The name of the format that a file beginning with `head` has: a key of FORMATS, "GIF", or None."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
