@@ -30,7 +30,7 @@ from vsr.pipeline import gaps as gaps_module
 from vsr.pipeline import run as run_module
 from vsr.pipeline import work_folder as work_folder_module
 from vsr.pipeline.journal import Entry, Journal
-from vsr.pipeline.work_folder import list_unfinished, remove_unfinished
+from vsr.pipeline.unfinished import list_unfinished, remove_unfinished
 from vsr.progress import SilentProgress
 from vsr.video import encoding as encoding_module
 from vsr.video import landmarks as landmarks_module
@@ -516,7 +516,7 @@ def test_a_folder_that_cannot_be_removed_is_no_failure(
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(work_folder_module, "_remove", fail)
+    monkeypatch.setattr(work_folder_module, "remove_contents", fail)
     report = upscale(film, tmp_path / "out.mp4", tiny_weights)
     assert report.frames_out == 24
     assert report.warnings[-1].endswith("out.mp4.part' could not be removed: Input/output error")

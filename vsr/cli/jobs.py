@@ -15,12 +15,12 @@ from vsr.errors import SourceError, VsrError
 from vsr.progress import printable
 
 if TYPE_CHECKING:
-    from vsr.pipeline.work_folder import UnfinishedFilm
+    from vsr.pipeline.unfinished import UnfinishedFilm
 
 
 def run(options: argparse.Namespace) -> int:
     """List unfinished films, or remove what is kept of them."""
-    from vsr.pipeline.work_folder import list_unfinished
+    from vsr.pipeline.unfinished import list_unfinished
 
     for name in options.folders:
         if not Path(name).is_dir():
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _clean(films: list[UnfinishedFilm], options: argparse.Namespace) -> int:
-    from vsr.pipeline.work_folder import remove_unfinished
+    from vsr.pipeline.unfinished import remove_unfinished
 
     status = 0
     for film in films:

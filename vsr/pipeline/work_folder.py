@@ -5,11 +5,9 @@ Whoever is killed leaves it; the same command goes on with it. It is gone once t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +17,14 @@ from typing import Any
 from vsr.errors import OutputError, ProcessingError
 from vsr.lock import FileLock
 from vsr.pipeline.fingerprint import find_difference
-from vsr.pipeline.journal import Entry, Journal, read_entries
-from vsr.places import cache_folder
+from vsr.pipeline.journal import Entry, Journal
+from vsr.pipeline.registry import forget_folder, remember_folder
 from vsr.video.faults import writing
 from vsr.video.landmarks import Landmark
 from vsr.video.naming import work_folder_name
 from vsr.video.segment_file import flush_folder
 
-__all__ = ["Gap", "UnfinishedFilm", "WorkFolder", "list_unfinished", "remove_unfinished"]
+__all__ = ["DESCRIPTION", "JOURNAL", "LOCK", "Gap", "WorkFolder", "read_description", "remove_contents", "remove_empty"]
 
 VERSION = 1
 DESCRIPTION, JOURNAL, LOCK = "job.json", "journal.jsonl", "lock"
@@ -85,14 +83,14 @@ class WorkFolder:
             try:
                 self._lock = FileLock(self.path / LOCK, repr(str(output)))
             except OSError:
-                _remove_empty(self.path)
+                remove_empty(self.path)
                 raise
             try:
                 self._open(source, identity, num_frames, fresh)
             except BaseException:
                 if not os.path.lexists(self.path / JOURNAL):  # else there may be work in it
                     with suppress(OSError):
-                        _remove(self.path)
+                        remove_contents(self.path)
                 self._lock.release()
                 raise
         self.num_resumed = self.num_frames
@@ -110,7 +108,7 @@ class WorkFolder:
                     self.remove()
         finally:
             self._lock.release()
-            _remove_empty(self.path)
+            remove_empty(self.path)
 
     @property
     def entries(self) -> list[Entry]:
@@ -162,10 +160,10 @@ class WorkFolder:
             OSError: it cannot be removed.
         """
         self._journal.close()
-        _remove(self.path)
+        remove_contents(self.path)
 
     def _open(self, source: Path, identity: dict[str, str], num_frames: int | None, fresh: bool) -> None:
-        before = None if fresh else _read_description(self.path)
+        before = None if fresh else read_description(self.path)
         if before is not None:
             self.reason = find_difference(before["identity"], identity)
         if before is None or self.reason is not None:
@@ -180,7 +178,7 @@ class WorkFolder:
             leftover.unlink(missing_ok=True)
         self._journal = Journal(self.path / JOURNAL)
         self._journal.forget_unusable()
-        _register(self.path)
+        remember_folder(self.path)
 
 
 def _make(path: Path) -> None:
@@ -208,22 +206,21 @@ def _empty(path: Path) -> None:
     (path / DESCRIPTION).unlink(missing_ok=True)
 
 
-def _remove(path: Path) -> None:
+def remove_contents(path: Path) -> None:
     """The same, and the folder itself; called by whoever holds the lock."""
     _empty(path)
     (path / LOCK).unlink(missing_ok=True)
-    _remove_empty(path)
-    with suppress(OSError):
-        _registration(path).unlink(missing_ok=True)
+    remove_empty(path)
+    forget_folder(path)
 
 
-def _remove_empty(path: Path) -> None:
+def remove_empty(path: Path) -> None:
     """Tried once more when the lock is closed: network shares keep what is removed while it is open."""
     with suppress(OSError):  # there is something in it
         path.rmdir()
 
 
-def _read_description(path: Path) -> dict[str, Any] | None:
+def read_description(path: Path) -> dict[str, Any] | None:
     """None where there is none that can be gone on with."""
     try:
         description: dict[str, Any] = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
@@ -240,100 +237,3 @@ def _write_description(path: Path, description: dict[str, Any]) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path / DESCRIPTION)
     flush_folder(path)
-
-
-# --- what is unfinished, wherever it lies ---
-
-
-@dataclass(frozen=True, slots=True)
-class UnfinishedFilm:
-    """What `vsr jobs` tells of a work folder.
-
-    Attributes:
-        num_frames: of the whole film, as far as known.
-        begun: seconds since 1970.
-        size: bytes of all that is in the folder.
-        is_running: a process works on it now.
-    """
-
-    folder: Path
-    source: str
-    output: str
-    num_done: int
-    num_frames: int | None
-    begun: float
-    size: int
-    is_running: bool
-
-
-def list_unfinished(places: list[Path]) -> list[UnfinishedFilm]:
-    """The unfinished films below some folders; without any, those that this user has begun on this machine."""
-    if places:
-        folders = sorted({file.parent for place in places for file in place.rglob(f"*.part/{DESCRIPTION}")})
-    else:
-        folders = sorted(set(_registered()))
-    return [film for film in map(_describe, folders) if film is not None]
-
-
-def remove_unfinished(film: UnfinishedFilm) -> None:
-    """Remove a work folder; what was done is lost.
-
-    Raises:
-        LockedError: a process works on it.
-        OutputError: it cannot be removed.
-    """
-    with writing(film.folder), FileLock(film.folder / LOCK, repr(film.output)):
-        _remove(film.folder)
-    _remove_empty(film.folder)
-
-
-def _describe(folder: Path) -> UnfinishedFilm | None:
-    description = _read_description(folder)
-    if description is None:
-        return None
-    return UnfinishedFilm(
-        folder=folder,
-        source=description["source"],
-        output=description["output"],
-        num_done=sum(entry.file.num_frames for entry in read_entries(folder / JOURNAL)),
-        num_frames=description["num_frames"],
-        begun=description["begun"],
-        size=sum(map(_size_of, folder.iterdir())),
-        is_running=FileLock.is_held(folder / LOCK),
-    )
-
-
-def _size_of(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:  # whoever is at work there has given it another name meanwhile
-        return 0
-
-
-def _registration(folder: Path) -> Path:
-    """The file that remembers a work folder, so that it is found again from anywhere."""
-    name = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:32]
-    return cache_folder() / "unfinished" / name
-
-
-def _register(folder: Path) -> None:
-    # A home that cannot be written to must stop no film; the folder itself is the truth.
-    with suppress(OSError):
-        file = _registration(folder)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        # What is half written would be taken for a film that is gone.
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_bytes(os.fsencode(folder.absolute()))
-        os.replace(temporary, file)
-
-
-def _registered() -> Iterator[Path]:
-    for file in (cache_folder() / "unfinished").glob("*"):
-        if file.suffix:  # being written
-            continue
-        with suppress(OSError):  # one that cannot be looked at says nothing of the others
-            folder = Path(os.fsdecode(file.read_bytes()))
-            if (folder / DESCRIPTION).is_file():
-                yield folder
-            elif folder.parent.is_dir():  # else its disk may not be mounted now
-                file.unlink(missing_ok=True)
