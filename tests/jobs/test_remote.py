@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,16 @@ from vsr.jobs.failure import RemoteFailure, judge
 from vsr.jobs.remote import PassingFailure, RemoteFilm, identify, make_cells, put_in_place
 from vsr.pipeline.cells import Cells
 from vsr.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def threads_of_torch() -> Iterator[None]:
+    """A machine of a cluster sets them once and for all; the tests that come after must not notice."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
