@@ -113,6 +113,7 @@ def test_a_dry_run_knows_what_others_are_at_work_on(run: Run, tapes: Path, tmp_p
     assert run(*command)[1].startswith("make ")  # it will be gone on with
 
 
+@pytest.mark.slow
 def test_an_output_that_nobody_of_ours_made_is_left_alone(
     run: Run, tapes: Path, tmp_path: Path, tiny_weights: Path
 ) -> None:

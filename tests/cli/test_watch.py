@@ -119,6 +119,7 @@ def test_once_does_what_lies_there(folders: Folders):
     assert not list(folders.outbox.rglob(".vsr"))
 
 
+@pytest.mark.slow
 def test_broken_preset_fails_its_films_and_not_the_daemon(folders: Folders):
     (folders.inbox / "sub").mkdir()
     (folders.inbox / "sub" / "preset.toml").write_text("crv = 20\n")

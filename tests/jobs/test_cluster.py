@@ -177,6 +177,7 @@ def test_a_worker_killed_in_the_midst_is_replaced(hand: ClusterHand, ear: Ear, s
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe", [films.variable_rate, films.b_frames, films.hdr10, films.interlaced, films.avi_b_frames]
 )

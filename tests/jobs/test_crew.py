@@ -101,6 +101,7 @@ def test_the_worker_s_device_wins(worker: Worker, ear: Ear, film: films.Film, ti
     assert ear.wait_for(Finished).report["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_a_worker_for_any_device_goes_by_the_settings(ear: Ear, film: films.Film, tiny_weights: Path, tmp_path: Path):
     with Worker("auto", ear) as worker:
         worker.begin(order(2, film.path, tmp_path / "out.mp4", tiny_weights, device="cuda:7"))
@@ -219,12 +220,14 @@ def test_telling_an_idle_worker_is_without_effect(
         ear.wait_for(Finished)
 
 
+@pytest.mark.slow
 def test_a_job_cancelled_before_its_process_is_there(fresh: Worker, ear: Ear, film: films.Film, tiny_weights: Path):
     fresh.begin(order(1, film.path, film.path.with_name("out.mp4"), tiny_weights))
     fresh.cancel()
     assert ear.wait_for(Failed).failure.is_interrupted
 
 
+@pytest.mark.slow
 def test_terminating_the_process_stops_its_job_and_then_itself(
     worker: Worker, ear: Ear, long_film: films.Film, slow_weights: Path, tmp_path: Path
 ):
@@ -236,6 +239,7 @@ def test_terminating_the_process_stops_its_job_and_then_itself(
     wait_until(lambda: not worker.is_alive)
 
 
+@pytest.mark.slow
 def test_orders_may_be_given_from_within_an_event(film: films.Film, tiny_weights: Path, tmp_path: Path):
     finished = threading.Event()
     made: list[int] = []
@@ -255,6 +259,7 @@ def test_orders_may_be_given_from_within_an_event(film: films.Film, tiny_weights
     assert all((tmp_path / f"{number}.mp4").exists() for number in made)
 
 
+@pytest.mark.slow
 def test_an_unexpected_error_is_followed_by_a_new_process(
     haunt: Callable[[str], None], fresh: Worker, ear: Ear, film: films.Film, tiny_weights: Path
 ):
@@ -272,6 +277,7 @@ def test_an_unexpected_error_is_followed_by_a_new_process(
         wait_until(lambda: not fresh.is_alive)
 
 
+@pytest.mark.slow
 def test_what_libraries_print_does_not_disturb(
     haunt: Callable[[str], None], fresh: Worker, ear: Ear, film: films.Film, tiny_weights: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -305,6 +311,7 @@ def test_nothing_is_left_after_closing(ear: Ear, film: films.Film, tiny_weights:
     worker.close()  # once more does no harm
 
 
+@pytest.mark.slow
 def test_closing_in_the_midst_stops_the_job(ear: Ear, long_film: films.Film, slow_weights: Path, tmp_path: Path):
     with Worker("cpu", ear) as worker:
         worker.begin(order(1, long_film.path, tmp_path / "long.mp4", slow_weights))
@@ -313,6 +320,7 @@ def test_closing_in_the_midst_stops_the_job(ear: Ear, long_film: films.Film, slo
     assert list(tmp_path.glob("long.mp4")) == []
 
 
+@pytest.mark.slow
 def test_a_stopped_process_is_closed_by_force(ear: Ear, long_film: films.Film, slow_weights: Path, tmp_path: Path):
     worker = Worker("cpu", ear)
     worker.begin(order(1, long_film.path, tmp_path / "long.mp4", slow_weights))
@@ -352,6 +360,7 @@ def test_a_worker_does_not_outlive_its_parent(long_film: films.Film, slow_weight
     assert not (tmp_path / "long.mp4").exists()
 
 
+@pytest.mark.slow
 def test_two_workers_side_by_side(film: films.Film, tiny_weights: Path, tmp_path: Path):
     ears = [Ear(), Ear()]
     with Worker("cpu", ears[0]) as one, Worker("cpu", ears[1]) as other:
@@ -363,6 +372,7 @@ def test_two_workers_side_by_side(film: films.Film, tiny_weights: Path, tmp_path
         assert one.process_id != other.process_id
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_be_started_is_a_failure(
     fresh: Worker, ear: Ear, film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -376,6 +386,7 @@ def test_a_process_that_cannot_be_started_is_a_failure(
     ear.wait_for(Finished)
 
 
+@pytest.mark.slow
 def test_a_listener_that_fails_ends_the_process(film: films.Film, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch):
     caught: list[BaseException | None] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: caught.append(args.exc_value))

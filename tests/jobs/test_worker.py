@@ -77,6 +77,7 @@ def test_ctrl_c_is_the_parents_to_deal_with(process: subprocess.Popen[bytes], fi
     assert b'"job_id": 2' in out
 
 
+@pytest.mark.slow
 def test_the_network_is_kept_while_it_fits(
     haunt: Callable[[str], None],
     film: films.Film,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +20,22 @@ from vsr.page.address import Address
 from vsr.page.page import Page
 
 ANY_PORT = Address("127.0.0.1", 0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def restless_server() -> Iterator[None]:
+    """uvicorn looks every tenth of a second whether it is to end, twice; with 250 tests that is a minute of waiting."""
+
+    class RestlessAsyncio:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(asyncio, name)
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(seconds / 20)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("uvicorn.server.asyncio", RestlessAsyncio())
+        yield
 
 
 @pytest.fixture

@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -541,46 +539,27 @@ def test_another_grid_begins_anew(
 
 
 def test_the_command_line(
-    make_film: MakeFilm, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+    film: films.Film, tmp_path: Path, tiny_weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(segments_module, "LENGTH", Fraction(4))  # as the commands have it
-    film = make_film(films.plain, times=120)
-    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
+    def vsr_command(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        return main([str(argument) for argument in arguments]), *capsys.readouterr()
 
-    def vsr_command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "vsr", *arguments], capture_output=True, text=True, timeout=60)
-
-    listed = vsr_command("jobs", "list", "--json", str(tmp_path))
-    assert listed.returncode == 0, listed.stderr
-    found = json.loads(listed.stdout)
-    assert (found["num_done"], found["num_frames"], found["is_running"]) == (96, 120, False)
-    assert "96 of 120 frames" in vsr_command("jobs", "list", str(tmp_path)).stdout
-    goes_on = vsr_command("upscale", str(film.path), "-o", str(tmp_path / "out.mp4"), "--model", str(tiny_weights))
-    assert "out.mp4: 120 frames (96 by an earlier run), 256x192" in goes_on.stderr
+    output = tmp_path / "out.mp4"
+    break_off(film, output, tiny_weights, 3)
+    status, out, _ = vsr_command("jobs", "list", "--json", tmp_path)
+    found = json.loads(out)
+    assert (status, found["num_done"], found["num_frames"], found["is_running"]) == (0, 12, 24, False)
+    assert "12 of 24 frames" in vsr_command("jobs", "list", tmp_path)[1]
+    goes_on = vsr_command("upscale", film.path, "-o", output, "--model", tiny_weights)
+    assert goes_on[0] == 0
+    assert "out.mp4: 24 frames (12 by an earlier run), 256x192" in goes_on[2]
     break_off(film, tmp_path / "other.mp4", tiny_weights, 3)
-    assert vsr_command("jobs", "clean", str(tmp_path)).stdout.startswith("removed ")
-    assert "nothing is unfinished" in vsr_command("jobs", "list", str(tmp_path)).stderr
-    missing = vsr_command("jobs", "list", str(tmp_path / "none"))
-    assert missing.returncode == 1
-    assert "there is no folder" in missing.stderr
-
-
-def test_the_command_line_says_at_once_why_it_begins_anew(
-    film: films.Film, tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    """Also when the run is broken off once more."""
-    break_off(film, tmp_path / "out.mp4", tiny_weights, 3)
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run_module.SegmentMaker, "make", interrupt)
-    status = main(
-        ["upscale", str(film.path), "-o", str(tmp_path / "out.mp4"), "--model", str(tiny_weights), "--crf", "9"]
-    )
-    assert status == 130
-    assert "note: begun anew: options was crf=18" in capsys.readouterr().err
+    assert vsr_command("jobs", "clean", tmp_path)[1].startswith("removed ")
+    assert "nothing is unfinished" in vsr_command("jobs", "list", tmp_path)[2]
+    status, _, err = vsr_command("jobs", "list", tmp_path / "none")
+    assert status == 1
+    assert "there is no folder" in err
 
 
 def without_id(path: Path) -> list[tuple[Any, ...]]:
