@@ -129,12 +129,7 @@ def read_packets(path: Path) -> Iterator[CodedPacket]:
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise _broken(path)
-        while head := file.read(HEAD.size):
-            if len(head) < HEAD.size:
-                raise _broken(path)
-            pts, duration, size, is_key = HEAD.unpack(head)
+        for pts, duration, size, is_key in _read_heads(file, path):
             data = file.read(size)
             if len(data) < size:
                 raise _broken(path)
@@ -149,15 +144,20 @@ def read_times(path: Path) -> list[int]:
     """
     times = []
     with open(path, "rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
-            raise _broken(path)
-        while head := file.read(HEAD.size):
-            if len(head) < HEAD.size:
-                raise _broken(path)
-            pts, _, size, _ = HEAD.unpack(head)
+        for pts, _, size, _ in _read_heads(file, path):
             times.append(pts)
             file.seek(size, os.SEEK_CUR)
     return times
+
+
+def _read_heads(file: BinaryIO, path: Path) -> Iterator[tuple[int, int, int, int]]:
+    """The head of each packet; whoever asks for the next one has left the packet's bytes behind."""
+    if file.read(len(MAGIC)) != MAGIC:
+        raise _broken(path)
+    while head := file.read(HEAD.size):
+        if len(head) < HEAD.size:
+            raise _broken(path)
+        yield HEAD.unpack(head)
 
 
 def _broken(path: Path) -> ProcessingError:
