@@ -42,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Interrupted):
         if arguments is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is ending; one more Ctrl-C adds nothing
-        print("vsr: interrupted; a film goes on where it stopped when the same command is given again", file=sys.stderr)
+        print(
+            "vsr: interrupted; finished segments of a film are kept (`vsr jobs`), and the same command goes on with them",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone (`vsr models list | head`); Python must not complain at exit.
