@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments is None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # this process is ending; one more Ctrl-C adds nothing
         print(
-            "vsr: interrupted; finished segments of a film are kept (`vsr jobs`), and the same command goes on with them",
+            "vsr: interrupted; finished segments of a film are kept (`vsr jobs`): the same command goes on with them",
             file=sys.stderr,
         )
         return INTERRUPTED
