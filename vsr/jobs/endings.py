@@ -93,7 +93,10 @@ class Endings:
         if report is not None:
             report = report | {"output": str(job.output)}
             if report.get("damaged") and not job.settings.get("allow_corrupt"):
-                damage = "the film is damaged: what could be decoded is in the output"
+                damage = (
+                    f"the film is damaged: what could be decoded is in {str(job.output)!r} "
+                    "(--allow-corrupt takes such films as done)"
+                )
         self.num_done += 1
         self.num_failed += damage is not None
 
